@@ -1,0 +1,46 @@
+# Everything is installed into .venv by hack/bootstrap.py, which needs only Python >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit test-chaos lint types docs bench clean check
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.installed: pyproject.toml uv.lock hack/bootstrap.py
+	@$(PYTHON) hack/bootstrap.py
+
+run: .venv/.installed ## Start everything on embedded defaults, until Ctrl-C
+	@exec $(BIN)/kubernaut up
+
+test: .venv/.installed ## Run every test
+	$(PYTEST)
+
+test-unit: .venv/.installed ## Run the tests that do no I/O
+	$(PYTEST) test/unit
+
+test-chaos: .venv/.installed ## Run the kill-and-restart tests in their long form
+	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos
+
+lint: .venv/.installed ## Check style, import contracts and the rules for tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python hack/check_tests.py
+
+types: .venv/.installed ## Check types
+	$(BIN)/mypy
+	$(BIN)/mypy test
+
+docs: .venv/.installed ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky -q docs docs/_build/html
+
+bench: .venv/.installed ## Run the benchmarks and print the table
+	$(BIN)/python benchmarks/run.py
+
+check: lint types docs test ## Everything that must hold before a change lands
+
+clean: ## Remove what was installed and built here (not your data in .kubernaut)
+	rm -rf .venv docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""An audit trail for automated remediation on Kubernetes."""

@@ -1,0 +1,22 @@
+"""The `kubernaut` command."""
+
+import sys
+
+__all__ = ["main"]
+
+_NOT_INSTALLED = 2  # As for a command line that cannot be understood.
+
+
+def main() -> None:
+    """Run the command line, and end the process with its exit code."""
+    try:
+        from kubernaut.cli._app import app  # noqa: PLC0415  (its packages are an extra)
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        print(  # noqa: T201  (the command's own message)
+            "kubernaut: the command line needs more packages: pip install 'kubernaut-py[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(_NOT_INSTALLED)
+    app(prog_name="kubernaut")

@@ -1,0 +1,49 @@
+"""How a command ends when something that was foreseen goes wrong: one line, and an exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from kubernaut import datastorage
+from kubernaut.local import LocalServerError
+
+FAILED = 1
+NOT_INSTALLED = 2
+
+
+def fail(line: str, code: int = FAILED) -> NoReturn:
+    """Say why on standard error, and end with an exit code."""
+    typer.echo(f"kubernaut: {' '.join(line.split())}", err=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def one_line_failures() -> Iterator[None]:
+    """End the command with one line for the errors that a person can do something about.
+
+    Everything else is a defect and keeps its stack trace.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("kubernaut"):
+            raise
+        fail(
+            f"DataStorage needs more packages ({error.name} is missing): "
+            "pip install 'kubernaut-py[datastorage]'",
+            NOT_INSTALLED,
+        )
+    except _foreseen() as error:  # Called only when there is an error.
+        fail(str(error))
+
+
+def _foreseen() -> tuple[type[Exception], ...]:
+    """DataStorage's errors too; naming them imports it, which other commands need not wait for."""
+    return (
+        LocalServerError,
+        datastorage.SchemaError,
+        datastorage.SettingsError,
+        datastorage.StartupError,
+    )

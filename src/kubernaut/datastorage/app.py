@@ -1,0 +1,306 @@
+"""The HTTP interface: routes, and every error as a problem document."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from litestar import Litestar, Request, Response, get, post
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.response import Redirect
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from kubernaut.datastorage import _parameters as parameters
+from kubernaut.datastorage import metrics
+from kubernaut.datastorage.apipage import page, static_file
+from kubernaut.datastorage.database import outage, unavailable
+from kubernaut.datastorage.openapi import openapi_document
+from kubernaut.datastorage.problems import MEDIA_TYPE, Fault, Problem
+from kubernaut.datastorage.query import find_events, get_event, parse_query
+from kubernaut.datastorage.service import Service
+from kubernaut.datastorage.settings import Settings
+from kubernaut.datastorage.verify import verify_chain
+
+log = structlog.get_logger(__name__)
+
+JSON: Final = "application/json"
+EVENTS_PATH: Final = "/api/v1/audit/events"
+
+HttpRequest = Request[Any, Any, State]
+_encode = msgspec.json.encode
+
+
+class VerifyRequest(msgspec.Struct):
+    """Which chain to verify."""
+
+    correlation_id: str
+
+
+_decode_verify = msgspec.json.Decoder(VerifyRequest).decode
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
+    return Response(_encode(content) + b"\n", status_code=status, media_type=JSON, headers=headers)
+
+
+def _service(request: HttpRequest) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _with_body(
+    request: HttpRequest, work: Callable[[Service, bytes], Awaitable[Response[bytes]]]
+) -> Response[bytes]:
+    service = _service(request)
+    timeout = service.settings.server.body_timeout
+    with service.admission.request():
+        async with service.admission.body(request.receive, request.headers, timeout) as body:
+            return await work(service, body)
+
+
+@post(EVENTS_PATH)
+async def create_event(request: HttpRequest) -> Response[bytes]:
+    """Store one event."""
+
+    async def work(service: Service, body: bytes) -> Response[bytes]:
+        return _json(await service.ingest.single(body), 201)
+
+    return await _with_body(request, work)
+
+
+@post(f"{EVENTS_PATH}/batch")
+async def create_events(request: HttpRequest) -> Response[bytes]:
+    """Store a batch of events."""
+    lenient = _prefers_lenient(request.headers.get("prefer"))
+
+    async def work(service: Service, body: bytes) -> Response[bytes]:
+        answer = await service.ingest.batch(body, lenient=lenient)
+        headers = {"Preference-Applied": "handling=lenient"} if lenient else None
+        return _json(answer, 201, headers)
+
+    return await _with_body(request, work)
+
+
+def _prefers_lenient(header: str | None) -> bool:
+    """RFC 7240: preferences are separated by commas and hold the first value of a name."""
+    for preference in (header or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "handling":
+            return value.strip().strip('"').lower() == "lenient"
+    return False
+
+
+@get(EVENTS_PATH)
+async def query_events(request: HttpRequest) -> Response[bytes]:
+    """Find events."""
+    query = parse_query(request.scope["query_string"], datetime.now(UTC))
+    service = _service(request)
+    with service.admission.request():
+        found = await find_events(await service.readers.pool(), query)
+    headers = {}
+    if cursor := found.pagination.next_cursor:
+        headers["Link"] = f'<{query.next_url(EVENTS_PATH, cursor)}>; rel="next"'
+    return _json(found, headers=headers)
+
+
+@get(f"{EVENTS_PATH}/{{event_id:str}}")
+async def get_one_event(request: HttpRequest, event_id: str) -> Response[bytes]:
+    """One event by its id."""
+    try:
+        wanted = UUID(event_id)
+    except ValueError:
+        raise Problem(
+            "validation-error",
+            f"event_id must be a UUID, not {event_id!r}",
+            faults=[Fault("event_id", "a UUID")],
+        ) from None
+    values = parameters.parse(
+        request.scope["query_string"], {"correlation_id": parameters.text(255)}
+    )
+    service = _service(request)
+    with service.admission.request():
+        pool = await service.readers.pool()
+        event = await get_event(pool, wanted, values.get("correlation_id"))
+    if event is None:
+        raise Problem("not-found", f"no event has the id {wanted}")
+    return _json(event)
+
+
+@post("/api/v1/audit/verify-chain")
+async def verify(request: HttpRequest) -> Response[bytes]:
+    """Verify the chain of a correlation id."""
+
+    async def work(service: Service, body: bytes) -> Response[bytes]:
+        correlation_id = _correlation_id(body)
+        return _json(await verify_chain(await service.readers.pool(), correlation_id))
+
+    return await _with_body(request, work)
+
+
+def _correlation_id(body: bytes) -> str:
+    try:
+        correlation_id = _decode_verify(body).correlation_id
+    except msgspec.ValidationError as error:
+        raise Problem("validation-error", f"the body is wrong: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem("invalid-request-body", f"the body is not JSON: {error}") from None
+    if not correlation_id:
+        raise Problem("missing-correlation-id", "correlation_id must not be empty")
+    if len(correlation_id.encode()) > 1020 or len(correlation_id) > 255 or "\0" in correlation_id:  # noqa: PLR2004
+        raise Problem(
+            "invalid-correlation-id", "correlation_id is a text of 1 to 255 characters without NUL"
+        )
+    return correlation_id
+
+
+@get(["/health"])
+async def health(request: HttpRequest) -> Response[bytes]:
+    """Whether the service can do its work, and if not, why."""
+    found = await _service(request).health.check()
+    return _json(found, 200 if found.status == "healthy" else 503)
+
+
+@get("/health/live")
+async def live() -> Response[bytes]:
+    """Whether the process answers."""
+    return _json({"status": "alive"})
+
+
+@get("/healthz")
+async def healthz() -> Response[bytes]:
+    """Whether the process answers; asks nobody else."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return _json({"status": "healthy", "timestamp": now})
+
+
+async def _readiness(request: HttpRequest, shutting_down: str) -> Response[bytes]:
+    monitor = _service(request).health
+    if monitor.stopping:
+        return _json({"status": "not_ready", "reason": shutting_down}, 503)
+    found = await monitor.check()
+    if found.status == "healthy":
+        return _json({"status": "ready"})
+    reason = f"database_{found.database}"
+    return _json({"status": "not_ready", "reason": reason, "detail": found.reason}, 503)
+
+
+@get("/readyz")
+async def readyz(request: HttpRequest) -> Response[bytes]:
+    """Whether requests should be sent here."""
+    return await _readiness(request, "shutting_down")
+
+
+@get("/health/ready")
+async def ready(request: HttpRequest) -> Response[bytes]:
+    """Whether requests should be sent here."""
+    return await _readiness(request, "shutting_down")
+
+
+@get("/metrics")
+async def prometheus() -> Response[bytes]:
+    """Prometheus metrics."""
+    return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+@get("/openapi.json")
+async def openapi() -> Response[bytes]:
+    """The OpenAPI document."""
+    return Response(openapi_document(), media_type=JSON)
+
+
+@get("/docs")
+async def docs() -> Response[bytes]:
+    """The API as a page to read and try."""
+    return Response(page(), media_type="text/html; charset=utf-8")
+
+
+@get("/docs/{name:str}")
+async def docs_file(name: str) -> Response[bytes]:
+    """A file of the API page; it needs nothing from elsewhere."""
+    found = static_file(name)
+    if found is None:
+        raise Problem("not-found", "no such file")
+    content, media_type = found
+    return Response(content, media_type=media_type)
+
+
+@get("/")
+async def root() -> Redirect:
+    """Lead to the API page."""
+    return Redirect("/docs")
+
+
+def _problem(request: HttpRequest, problem: Problem) -> Response[bytes]:
+    document = problem.document(request.url.path)
+    return Response(
+        _encode(document) + b"\n",
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=problem.headers,
+    )
+
+
+def _http_error(request: HttpRequest, error: HTTPException) -> Response[bytes]:
+    path = request.url.path
+    if isinstance(error, MethodNotAllowedException):
+        allow = (error.headers or {}).get("Allow", "")
+        detail = f"{request.method} is not allowed on {path}" + (f"; use {allow}" if allow else "")
+        return _problem(
+            request,
+            Problem("method-not-allowed", detail, headers={"Allow": allow} if allow else None),
+        )
+    if isinstance(error, NotFoundException):
+        return _problem(request, Problem("not-found", f"there is nothing at {path}"))
+    if error.status_code < 500:  # noqa: PLR2004
+        return _problem(request, Problem("invalid_request", error.detail))
+    return _unexpected(request, error)
+
+
+def _unexpected(request: HttpRequest, error: Exception) -> Response[bytes]:
+    """A database that fails is not our defect; anything else is, and is logged as one."""
+    if found := outage(error):
+        _service(request).health.report(found)
+        return _problem(request, unavailable(found))
+    log.error("unexpected error", path=request.url.path, exc_info=error)
+    return _problem(
+        request, Problem("internal-error", "An internal error occurred. Check server logs for details.")
+    )
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The ASGI application of one service process."""
+    service = Service(settings)
+    handlers = [
+        create_event,
+        create_events,
+        query_events,
+        get_one_event,
+        verify,
+        health,
+        live,
+        ready,
+        healthz,
+        readyz,
+        openapi,
+        docs,
+        docs_file,
+        root,
+    ]
+    if settings.server.metrics_port is None:
+        handlers.append(prometheus)
+    return Litestar(
+        handlers,
+        state=State({"service": service}),
+        lifespan=[lambda _: service.running()],
+        exception_handlers={
+            Problem: _problem,
+            HTTPException: _http_error,
+            Exception: _unexpected,
+        },
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,
+    )

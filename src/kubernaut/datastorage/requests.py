@@ -1,0 +1,113 @@
+"""What surrounds every request: its id, its metrics and its line in the log."""
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, Literal
+
+import structlog
+
+from kubernaut.datastorage import metrics
+from kubernaut.datastorage.body import ClientGoneError
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_EVENTS: Final = "/api/v1/audit/events"
+_ROUTES: Final = frozenset(
+    {
+        _EVENTS,
+        f"{_EVENTS}/batch",
+        "/api/v1/audit/verify-chain",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+    }
+)
+_METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
+_QUIET: Final = frozenset({"/health", "/health/live", "/health/ready", "/healthz", "/readyz"})
+_BAD: Final = 400
+
+
+def route_of(path: str) -> str:
+    """The route a path belongs to, as a metric's label; everything unknown is `other`."""
+    if path in _ROUTES:
+        return path
+    if path.startswith(f"{_EVENTS}/"):
+        return f"{_EVENTS}/{{event_id}}"
+    return "other"
+
+
+class RequestFrame:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: the application.
+        access: which requests get a log line: all, errors (400 and above) or none.
+    """
+
+    def __init__(self, app: AsgiApp, access: Literal["all", "errors", "none"]) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection's scope."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientGoneError:
+            pass  # Counted with status 0; there is nobody to answer.
+        finally:
+            self._finish(scope, status, time.perf_counter() - started)
+            structlog.contextvars.clear_contextvars()
+
+    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = route_of(scope["path"])
+        metrics.REQUESTS.labels(method, route, str(status)).inc()
+        metrics.REQUEST_DURATION.labels(method, route).observe(seconds)
+        if self._access == "none" or (self._access == "errors" and 0 < status < _BAD):
+            return
+        if self._access == "errors" and route in _QUIET:
+            return
+        log.info(
+            "request",
+            method=method,
+            path=scope["path"],
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+        )
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            given: bytes = value
+            return given
+    return uuid.uuid4().hex.encode()

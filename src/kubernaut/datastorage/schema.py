@@ -1,0 +1,203 @@
+"""The database's schema: made and brought up to date by Alembic, from plain SQL revisions."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import alembic.command
+import psycopg
+import sqlalchemy
+from alembic import context, op
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql as compose
+
+from kubernaut.datastorage.database import SERVICE_ROLE
+
+_LOCK: Final = 0x6B75_6265_7261  # An arbitrary number that means "migration of this schema".
+
+
+class SchemaError(Exception):
+    """The database's schema cannot be used or made; one line says why."""
+
+
+def _scripts() -> Config:
+    config = Config()
+    config.set_main_option(
+        "script_location", str(files("kubernaut.datastorage") / "migrations")
+    )
+    return config
+
+
+def newest_revision() -> str:
+    """The revision that this version of the service needs."""
+    head = ScriptDirectory.from_config(_scripts()).get_current_head()
+    assert head is not None  # noqa: S101  (the package ships its revisions)
+    return head
+
+
+def run_script(path: Path) -> None:
+    """Run a revision's SQL file, or print it where Alembic is asked for the SQL."""
+    script = path.read_text(encoding="utf-8")
+    if context.is_offline_mode():
+        op.execute(sqlalchemy.text(script.replace(":", r"\:")))
+        return
+    # As one script, without parameters: the driver then sends it as it is.
+    connection = op.get_bind().execution_options(no_parameters=True)
+    connection.exec_driver_sql(script)
+
+
+def _check_known(connection: sqlalchemy.Connection, scripts: ScriptDirectory) -> str | None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaError(
+            f"the database has schema {current}, newer than this version knows"
+            f" ({scripts.get_current_head()}); use a newer kubernaut"
+        )
+    return current
+
+
+def migrate(url: str) -> str:
+    """Make the database if it is missing, then bring its schema up to date.
+
+    Several may run at once: one works, the others wait. Going back is refused, because it would
+    delete the trail.
+
+    Args:
+        url: `postgresql://` address, with the login of the schema's owner.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        SchemaError: no connection, no privilege, or a schema newer than this version.
+    """
+    _ensure_database(url)
+    config = _scripts()
+    scripts = ScriptDirectory.from_config(config)
+    with _engine(url) as engine, engine.connect() as connection:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        connection.commit()
+        before = _check_known(connection, scripts)
+        connection.commit()
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
+        connection.commit()
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+        connection.commit()
+    head = scripts.get_current_head()
+    if before == head:
+        return f"the schema is up to date ({head})"
+    return f"migrated the schema from {before or 'nothing'} to {head}"
+
+
+def migration_sql() -> str:
+    """The SQL of all revisions, for an administrator to read and run."""
+    output = io.StringIO()
+    config = _scripts()
+    config.output_buffer = output
+    with redirect_stdout(output):
+        alembic.command.upgrade(config, "head", sql=True)
+    return output.getvalue()
+
+
+def check_schema(url: str) -> None:
+    """Make sure that the schema is the one this version needs.
+
+    Raises:
+        SchemaError: it is missing, older or newer.
+        psycopg.OperationalError: the database cannot be reached.
+    """
+    scripts = ScriptDirectory.from_config(_scripts())
+    with _engine(url, wrap=False) as engine, engine.connect() as connection:
+        current = _check_known(connection, scripts)
+    if current != scripts.get_current_head():
+        raise SchemaError(
+            f"the database has schema {current or 'none'}, needed is"
+            f" {scripts.get_current_head()}; run: kubernaut datastorage migrate"
+        )
+
+
+def create_service_login(url: str, login: str, password: str) -> None:
+    """Make, or bring up to date, a login that may do what the service must and nothing else.
+
+    Raises:
+        SchemaError: no connection or no privilege.
+    """
+    try:
+        with psycopg.connect(_plain(url), autocommit=True, connect_timeout=10) as connection:
+            exists = connection.execute(
+                "SELECT FROM pg_roles WHERE rolname = %s", [login]
+            ).fetchone()
+            verb = "ALTER" if exists is not None else "CREATE"
+            connection.execute(
+                compose.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
+                    compose.SQL(verb), compose.Identifier(login), compose.Literal(password)
+                )
+            )
+            connection.execute(
+                compose.SQL("GRANT {} TO {}").format(
+                    compose.Identifier(SERVICE_ROLE), compose.Identifier(login)
+                )
+            )
+    except psycopg.Error as error:
+        raise SchemaError(f"cannot make the service's login: {_reason(error)}") from None
+
+
+def _plain(url: str) -> str:
+    return url.replace("postgres://", "postgresql://", 1)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of a driver's message; it names hosts and users, never passwords."""
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[-1] if isinstance(cause, psycopg.OperationalError) else lines[0]
+
+
+@contextmanager
+def _engine(url: str, *, wrap: bool = True) -> Iterator[sqlalchemy.Engine]:
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(_plain(url), connect_timeout=10),
+        poolclass=sqlalchemy.NullPool,
+    )
+    try:
+        yield engine
+    except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
+        if not wrap:
+            raise
+        raise SchemaError(f"cannot migrate the database: {_reason(error)}") from None
+    finally:
+        engine.dispose()
+
+
+def _ensure_database(url: str) -> None:
+    """Create the database that the address names, if the server has none of that name."""
+    try:
+        parts: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(_plain(url))
+        name = parts.get("dbname") or parts.get("user")
+        psycopg.connect(_plain(url), connect_timeout=10).close()
+    except psycopg.ProgrammingError as error:
+        raise SchemaError(f"the database address is wrong: {_reason(error)}") from None
+    except psycopg.OperationalError as error:
+        if "does not exist" not in str(error) or "database" not in str(error):
+            raise SchemaError(f"cannot reach the database: {_reason(error)}") from None
+    else:
+        return
+    try:
+        with psycopg.connect(
+            _plain(url), dbname="postgres", autocommit=True, connect_timeout=10
+        ) as connection:
+            connection.execute(
+                compose.SQL("CREATE DATABASE {}").format(compose.Identifier(str(name)))
+            )
+    except psycopg.errors.DuplicateDatabase:
+        pass  # Somebody else was faster.
+    except psycopg.Error as error:
+        raise SchemaError(f"cannot create the database {name!r}: {_reason(error)}") from None

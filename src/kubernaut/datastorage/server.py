@@ -1,0 +1,145 @@
+"""Runs the service: listens, tells when it is ready, and ends without losing what it took."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import psycopg
+import structlog
+import uvicorn
+from prometheus_client import start_http_server
+
+from kubernaut.datastorage import metrics
+from kubernaut.datastorage.app import create_app
+from kubernaut.datastorage.logs import configure_logging
+from kubernaut.datastorage.requests import RequestFrame
+from kubernaut.datastorage.schema import check_schema
+from kubernaut.datastorage.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG: Final = 2048
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class StartupError(Exception):
+    """The service cannot start; one line says why."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but the signals are ours: the first ends gracefully, the second at once."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(
+    settings: Settings, listener: socket.socket, on_ready: Callable[[], None] | None
+) -> int:
+    app = create_app(settings)
+    service = app.state.service
+    config = uvicorn.Config(
+        RequestFrame(app, settings.logging.access),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=int(settings.server.keep_alive_timeout),
+        timeout_graceful_shutdown=int(settings.server.shutdown_timeout) or 1,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        if service.health.stopping:
+            log.warning("second signal, exiting at once", signal=signal.Signals(number).name)
+            os._exit(1)
+        log.info("stopping", signal=signal.Signals(number).name)
+        service.health.stopping = True
+        server.should_exit = True
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        log.info("serving", host=settings.server.host, port=settings.server.port)
+        if on_ready:
+            on_ready()
+    await serving
+    log.info("stopped")
+    return 0 if server.started else 1
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _check_database(settings: Settings) -> None:
+    """A wrong schema ends the start; a database that is away does not, it may come back."""
+    try:
+        check_schema(settings.database.url.get_secret_value())
+    except psycopg.Error as error:
+        log.warning("the database cannot be reached yet", reason=str(error).strip())
+    except Exception as error:  # noqa: BLE001
+        if type(error).__module__.startswith("sqlalchemy"):
+            log.warning("the database cannot be reached yet")
+            return
+        raise
+
+
+def serve(settings: Settings, *, on_ready: Callable[[], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then finish what was taken and return the exit code.
+
+    Args:
+        settings: from `load_settings`.
+        on_ready: called once requests are answered.
+
+    Raises:
+        StartupError: a port cannot be had.
+        SchemaError: the database has the wrong schema.
+    """
+    configure_logging(settings.logging.level)
+    listener = _listen(settings.server.host, settings.server.port)
+    with contextlib.closing(listener):
+        _check_database(settings)
+        if settings.server.metrics_port is not None:
+            try:
+                start_http_server(
+                    settings.server.metrics_port, settings.server.host, metrics.REGISTRY
+                )
+            except OSError as error:
+                raise StartupError(
+                    f"cannot listen on {settings.server.host}:{settings.server.metrics_port}"
+                    f" for metrics: {error.strerror}"
+                ) from None
+        with asyncio.Runner(loop_factory=uvloop_loop) as runner:
+            return runner.run(_serve(settings, listener, on_ready))
+
+
+def uvloop_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop event loop."""
+    import uvloop  # noqa: PLC0415  (not needed to import this module)
+
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

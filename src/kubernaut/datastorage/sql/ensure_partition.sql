@@ -1,0 +1,1 @@
+SELECT audit_ensure_partition($1)

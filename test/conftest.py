@@ -1,0 +1,62 @@
+"""A real PostgreSQL server for all tests, and an empty database for each that asks for one."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from kubernaut.local import PostgresServer
+
+
+def _new_home() -> Path:
+    """A directory that PostgreSQL's user can reach (pytest's own are closed to others)."""
+    home = Path(tempfile.mkdtemp(prefix="kubernaut-test-"))
+    home.chmod(0o755)
+    return home
+
+
+@pytest.fixture
+def server_home() -> Iterator[Path]:
+    """A home directory for a server of the test's own."""
+    home = _new_home()
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server for the whole session. Tests may restart it, and leave it running."""
+    home = _new_home()
+    server = PostgresServer(home)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        if server.relocated:
+            shutil.rmtree(server.data_directory.parent)
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The superuser's address of a new, empty database, which is dropped afterwards."""
+    name = f"kubernaut_test_{os.getpid()}_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = postgres_server.url(name)
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT current_database(), count(*) FROM pg_class c JOIN"
+            " pg_namespace n ON n.oid = relnamespace AND nspname = 'public'"
+        ).fetchone()
+        assert row == (name, 0), "the fixture must be the only one to use its database"
+    yield url
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
