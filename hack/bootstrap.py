@@ -32,7 +32,7 @@ def say(message: str) -> None:
     print(f"install: {message}", flush=True)
 
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036  (any Python may be asked to run this)
     fail(
         f"Python 3.11 or newer is needed, this is {platform.python_version()} ({sys.executable}); "
         "choose another with: make PYTHON=/path/to/python3.11 ..."

@@ -44,9 +44,11 @@ def findings(path: Path) -> list[str]:
                 continue
         if name in FORBIDDEN_NAMES and str(where) != POLLING:
             found.append(f"{where}:{node.lineno}: {name}: {FORBIDDEN_NAMES[name]}")
-        for module in modules:
-            if module in FORBIDDEN_MODULES:
-                found.append(f"{where}:{node.lineno}: {module}: use the real part")
+        found += [
+            f"{where}:{node.lineno}: {module}: use the real part"
+            for module in modules
+            if module in FORBIDDEN_MODULES
+        ]
     return found
 
 

@@ -35,7 +35,7 @@ CurrentCategory = Literal[
     "agentsession",
 ]
 # `execution` is the December 2025 name of `workflowexecution`; old clients still send it.
-Category = Literal[CurrentCategory, Literal["execution"]]
+Category = CurrentCategory | Literal["execution"]
 
 Text1to10 = Annotated[str, Meta(min_length=1, max_length=10)]
 Text1to50 = Annotated[str, Meta(min_length=1, max_length=50)]
@@ -51,9 +51,7 @@ Int32 = Annotated[int, Meta(ge=INT32_MIN, le=INT32_MAX)]
 RetentionDays = Annotated[int, Meta(ge=INT32_MIN, le=MAX_RETENTION_DAYS)]
 
 
-class _Details(
-    Struct, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True
-):
+class _Details(Struct, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The fields that every form of the event shares, all optional.
 
     `forbid_unknown_fields` lets a decoder notice members that are not ours; the service keeps
@@ -65,20 +63,22 @@ class _Details(
     actor_ip: Text45 | UnsetType = UNSET
     resource_type: Text100 | UnsetType = UNSET
     resource_id: Text255 | UnsetType = UNSET
-    parent_event_id: UUID | None | UnsetType = UNSET
-    parent_event_date: Timestamp | None | UnsetType = UNSET
-    namespace: Text253 | None | UnsetType = UNSET
-    cluster_id: Text255 | None | UnsetType = UNSET
-    severity: Text20 | None | UnsetType = UNSET
-    duration_ms: Int32 | None | UnsetType = UNSET
-    error_code: Text50 | None | UnsetType = UNSET
-    error_message: str | None | UnsetType = UNSET
-    retention_days: RetentionDays | None | UnsetType = UNSET
-    is_sensitive: bool | None | UnsetType = UNSET
+    parent_event_id: UUID | UnsetType | None = UNSET
+    parent_event_date: Timestamp | UnsetType | None = UNSET
+    namespace: Text253 | UnsetType | None = UNSET
+    cluster_id: Text255 | UnsetType | None = UNSET
+    severity: Text20 | UnsetType | None = UNSET
+    duration_ms: Int32 | UnsetType | None = UNSET
+    error_code: Text50 | UnsetType | None = UNSET
+    error_message: str | UnsetType | None = UNSET
+    retention_days: RetentionDays | UnsetType | None = UNSET
+    is_sensitive: bool | UnsetType | None = UNSET
     event_id: UUID | UnsetType = UNSET
 
 
-class AuditEvent(_Details, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class AuditEvent(
+    _Details, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One audit event: something a service did, to what, with which outcome.
 
     Only `event_category` and `event_action` are required; the service fills in the rest (see

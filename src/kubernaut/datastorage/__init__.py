@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kubernaut.datastorage.app import create_app
     from kubernaut.datastorage.schema import (
         SchemaError,
         check_schema,
@@ -21,7 +20,6 @@ _HOMES = {
     "SettingsError": "settings",
     "StartupError": "server",
     "check_schema": "schema",
-    "create_app": "app",
     "create_service_login": "schema",
     "load_settings": "settings",
     "migrate": "schema",
@@ -35,7 +33,6 @@ __all__ = [
     "SettingsError",
     "StartupError",
     "check_schema",
-    "create_app",
     "create_service_login",
     "load_settings",
     "migrate",

@@ -1,12 +1,10 @@
 """The HTTP interface: routes, and every error as a problem document."""
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
@@ -15,22 +13,23 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from kubernaut.datastorage import _parameters as parameters
 from kubernaut.datastorage import metrics
+from kubernaut.datastorage.answers import (
+    JSON,
+    Answer,
+    error_answer,
+    json_answer,
+    problem_answer,
+)
 from kubernaut.datastorage.apipage import page, static_file
-from kubernaut.datastorage.database import outage, unavailable
 from kubernaut.datastorage.openapi import openapi_document
-from kubernaut.datastorage.problems import MEDIA_TYPE, Fault, Problem
+from kubernaut.datastorage.problems import Fault, Problem
 from kubernaut.datastorage.query import find_events, get_event, parse_query
+from kubernaut.datastorage.requests import AsgiApp, RequestFrame
 from kubernaut.datastorage.service import Service
-from kubernaut.datastorage.settings import Settings
 from kubernaut.datastorage.verify import verify_chain
-
-log = structlog.get_logger(__name__)
-
-JSON: Final = "application/json"
-EVENTS_PATH: Final = "/api/v1/audit/events"
+from kubernaut.datastorage.writes import BATCH_PATH, EVENTS_PATH, WriteRoutes, write
 
 HttpRequest = Request[Any, Any, State]
-_encode = msgspec.json.encode
 
 
 class VerifyRequest(msgspec.Struct):
@@ -42,8 +41,19 @@ class VerifyRequest(msgspec.Struct):
 _decode_verify = msgspec.json.Decoder(VerifyRequest).decode
 
 
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
-    return Response(_encode(content) + b"\n", status_code=status, media_type=JSON, headers=headers)
+def _response(answer: Answer) -> Response[bytes]:
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        media_type=answer.media_type,
+        headers=dict(answer.headers),
+    )
+
+
+def _json(
+    content: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> Response[bytes]:
+    return _response(json_answer(content, status, headers))
 
 
 def _service(request: HttpRequest) -> Service:
@@ -51,46 +61,11 @@ def _service(request: HttpRequest) -> Service:
     return service
 
 
-async def _with_body(
-    request: HttpRequest, work: Callable[[Service, bytes], Awaitable[Response[bytes]]]
-) -> Response[bytes]:
-    service = _service(request)
-    timeout = service.settings.server.body_timeout
-    with service.admission.request():
-        async with service.admission.body(request.receive, request.headers, timeout) as body:
-            return await work(service, body)
-
-
-@post(EVENTS_PATH)
-async def create_event(request: HttpRequest) -> Response[bytes]:
-    """Store one event."""
-
-    async def work(service: Service, body: bytes) -> Response[bytes]:
-        return _json(await service.ingest.single(body), 201)
-
-    return await _with_body(request, work)
-
-
-@post(f"{EVENTS_PATH}/batch")
+@post([EVENTS_PATH, BATCH_PATH])
 async def create_events(request: HttpRequest) -> Response[bytes]:
-    """Store a batch of events."""
-    lenient = _prefers_lenient(request.headers.get("prefer"))
-
-    async def work(service: Service, body: bytes) -> Response[bytes]:
-        answer = await service.ingest.batch(body, lenient=lenient)
-        headers = {"Preference-Applied": "handling=lenient"} if lenient else None
-        return _json(answer, 201, headers)
-
-    return await _with_body(request, work)
-
-
-def _prefers_lenient(header: str | None) -> bool:
-    """RFC 7240: preferences are separated by commas and hold the first value of a name."""
-    for preference in (header or "").split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        if name.strip().lower() == "handling":
-            return value.strip().strip('"').lower() == "lenient"
-    return False
+    """Store one event, or a batch; `WriteRoutes` answers most of these before they come here."""
+    path = request.url.path.rstrip("/")
+    return _response(await write(_service(request), path, request.headers, request.receive))
 
 
 @get(EVENTS_PATH)
@@ -132,12 +107,12 @@ async def get_one_event(request: HttpRequest, event_id: str) -> Response[bytes]:
 @post("/api/v1/audit/verify-chain")
 async def verify(request: HttpRequest) -> Response[bytes]:
     """Verify the chain of a correlation id."""
-
-    async def work(service: Service, body: bytes) -> Response[bytes]:
-        correlation_id = _correlation_id(body)
+    service = _service(request)
+    timeout = service.settings.server.body_timeout
+    with service.admission.request():
+        async with service.admission.body(request.receive, request.headers, timeout) as body:
+            correlation_id = _correlation_id(body)
         return _json(await verify_chain(await service.readers.pool(), correlation_id))
-
-    return await _with_body(request, work)
 
 
 def _correlation_id(body: bytes) -> str:
@@ -234,13 +209,7 @@ async def root() -> Redirect:
 
 
 def _problem(request: HttpRequest, problem: Problem) -> Response[bytes]:
-    document = problem.document(request.url.path)
-    return Response(
-        _encode(document) + b"\n",
-        status_code=problem.status,
-        media_type=MEDIA_TYPE,
-        headers=problem.headers,
-    )
+    return _response(problem_answer(problem, request.url.path))
 
 
 def _http_error(request: HttpRequest, error: HTTPException) -> Response[bytes]:
@@ -260,21 +229,13 @@ def _http_error(request: HttpRequest, error: HTTPException) -> Response[bytes]:
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> Response[bytes]:
-    """A database that fails is not our defect; anything else is, and is logged as one."""
-    if found := outage(error):
-        _service(request).health.report(found)
-        return _problem(request, unavailable(found))
-    log.error("unexpected error", path=request.url.path, exc_info=error)
-    return _problem(
-        request, Problem("internal-error", "An internal error occurred. Check server logs for details.")
-    )
+    return _response(error_answer(error, request.url.path, _service(request)))
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(service: Service) -> AsgiApp:
     """The ASGI application of one service process."""
-    service = Service(settings)
+    settings = service.settings
     handlers = [
-        create_event,
         create_events,
         query_events,
         get_one_event,
@@ -291,7 +252,7 @@ def create_app(settings: Settings) -> Litestar:
     ]
     if settings.server.metrics_port is None:
         handlers.append(prometheus)
-    return Litestar(
+    framework = Litestar(
         handlers,
         state=State({"service": service}),
         lifespan=[lambda _: service.running()],
@@ -304,3 +265,4 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
         request_max_body_size=None,
     )
+    return RequestFrame(WriteRoutes(framework, service), settings.logging.access)

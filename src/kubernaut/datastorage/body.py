@@ -32,6 +32,8 @@ class Admission:
         self._limits = limits
         self._requests = 0
         self._bytes = 0
+        metrics.INFLIGHT_REQUESTS.set_function(lambda: self._requests)
+        metrics.INFLIGHT_BYTES.set_function(lambda: self._bytes)
 
     @contextlib.contextmanager
     def request(self) -> Any:
@@ -44,12 +46,10 @@ class Admission:
             metrics.REFUSALS.labels("max_concurrent_requests").inc()
             raise _overloaded("too many requests are being worked on")
         self._requests += 1
-        metrics.INFLIGHT_REQUESTS.set(self._requests)
         try:
             yield
         finally:
             self._requests -= 1
-            metrics.INFLIGHT_REQUESTS.set(self._requests)
 
     @contextlib.asynccontextmanager
     async def body(
@@ -154,7 +154,6 @@ class Admission:
     def change(self, size: int) -> None:
         """Count bytes without asking."""
         self._bytes += size
-        metrics.INFLIGHT_BYTES.set(self._bytes)
 
 
 class _Held:

@@ -8,16 +8,16 @@ from uuid import UUID
 import msgspec
 
 from kubernaut.datastorage import metrics
-from kubernaut.datastorage.database import Outage, unavailable
+from kubernaut.datastorage.database import Outage, Readers, unavailable
 from kubernaut.datastorage.intake import Decoded, Intake, Prepared, PreparedEvent
 from kubernaut.datastorage.problems import Fault, Problem
 from kubernaut.datastorage.query import parent_dates
-from kubernaut.datastorage.database import Readers
 from kubernaut.datastorage.writer import Status, Stored, WriteQueue, WriteRequest
 
 _SLICE: Final = 500
 """Events prepared before other requests get a turn."""
 
+_CREATED: Final = metrics.EVENTS.labels("created")
 _REFUSED: Final = ("conflict", "rejected")
 
 
@@ -88,9 +88,7 @@ class Ingest:
         """
         decoded = self._intake.decode_batch(body)
         prepared = await self._prepare(decoded)
-        faults = sorted(
-            [*decoded.faults, *prepared.faults], key=lambda fault: fault.index or 0
-        )
+        faults = sorted([*decoded.faults, *prepared.faults], key=lambda fault: fault.index or 0)
         if faults and not lenient:
             raise _invalid(faults, batch=True)
         stored: list[Stored] = []
@@ -115,8 +113,9 @@ class Ingest:
             part = self._intake.prepare(
                 decoded, now, parents, range(start, min(count, start + _SLICE))
             )
-            for whole, more in zip(prepared, part, strict=True):
-                whole.extend(more)  # type: ignore[arg-type]
+            prepared.indexes.extend(part.indexes)
+            prepared.events.extend(part.events)
+            prepared.faults.extend(part.faults)
         if prepared.faults:
             metrics.EVENTS.labels("invalid").inc(len(prepared.faults))
         if decoded.faults:
@@ -146,7 +145,6 @@ class Ingest:
     ) -> list[Stored]:
         request = WriteRequest(events, size, lenient=lenient)
         self._queue.put(request)
-        metrics.QUEUE_REQUESTS.set(len(self._queue))
         try:
             async with asyncio.timeout(self._timeout):
                 results = await request.answer
@@ -166,7 +164,7 @@ def _count(results: list[Stored]) -> None:
         else:
             metrics.EVENTS.labels(result.status).inc()
     if created:
-        metrics.EVENTS.labels("created").inc(created)
+        _CREATED.inc(created)
         newest = max(result.event.row[0] for result in results)
         metrics.AUDIT_LAG.observe(max(0.0, (datetime.now(UTC) - newest).total_seconds()))
 

@@ -7,7 +7,7 @@ path and the rule; what is accepted becomes a `PreparedEvent`, ready to be chain
 import hashlib
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -26,6 +26,7 @@ STRICT_MAX_AGE: Final = timedelta(days=7)
 DEFAULT_RETENTION_DAYS: Final = 2555
 REQUEST_DIGEST_BYTES: Final = 16
 
+
 class IntakeLimits(NamedTuple):
     """What one request and one event may be at most."""
 
@@ -33,6 +34,9 @@ class IntakeLimits(NamedTuple):
     payload_bytes: int = 256 * 1024
     payload_depth: int = 10
     max_event_age: timedelta = timedelta(days=2555)
+
+
+_DEFAULT_LIMITS: Final = IntakeLimits()
 
 
 class PreparedEvent(NamedTuple):
@@ -100,18 +104,22 @@ class Intake:
         strict: hold clients to the full contract of mid-2026 (`docs/reference/events.md`).
     """
 
-    def __init__(self, limits: IntakeLimits = IntakeLimits(), *, strict: bool = False) -> None:
+    def __init__(self, limits: IntakeLimits = _DEFAULT_LIMITS, *, strict: bool = False) -> None:
         event: type[AuditEvent | StrictAuditEvent] = StrictAuditEvent if strict else AuditEvent
         self._strict = strict
         self._limits = limits
-        self._max_age = min(limits.max_event_age, STRICT_MAX_AGE) if strict else limits.max_event_age
+        self._max_age = (
+            min(limits.max_event_age, STRICT_MAX_AGE) if strict else limits.max_event_age
+        )
         self._decode_one = msgspec.json.Decoder(event).decode
         self._decode_all = msgspec.json.Decoder(list[event]).decode  # type: ignore[valid-type]
         # The same fields; members without one are dropped instead of refused.
         open_event = msgspec.defstruct(
             f"Open{event.__name__}", [], bases=(event,), forbid_unknown_fields=False
         )
-        self._decode_open = msgspec.json.Decoder(open_event).decode
+        self._decode_open: Callable[[bytes], AuditEvent | StrictAuditEvent] = msgspec.json.Decoder(
+            open_event
+        ).decode  # type: ignore[assignment]
 
     def decode_single(self, body: bytes) -> Decoded:
         """Decode a body that holds one event object.
@@ -328,6 +336,7 @@ class Intake:
                 "$.event_data",
                 f"objects and arrays nested at most {self._limits.payload_depth} deep",
             )
+        event_type: str | UnsetType = UNSET
         try:
             event_type = _decode_discriminator(raw).event_type
             if event_type is not UNSET:

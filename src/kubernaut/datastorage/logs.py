@@ -2,11 +2,22 @@
 
 import logging
 import sys
-from typing import Final
+from contextvars import ContextVar
+from typing import Any, Final
 
 import structlog
+from structlog.typing import EventDict
+
+REQUEST_ID: Final[ContextVar[bytes]] = ContextVar("request_id")
+"""The id of the request being worked on, in its answer's `X-Request-ID` too."""
 
 _LEVELS: Final = logging.getLevelNamesMapping()
+
+
+def _add_request_id(_logger: Any, _method: str, entry: EventDict) -> EventDict:
+    if request_id := REQUEST_ID.get(None):
+        entry["request_id"] = request_id.decode()
+    return entry
 
 
 def configure_logging(level: str) -> None:
@@ -17,7 +28,7 @@ def configure_logging(level: str) -> None:
     """
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _add_request_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

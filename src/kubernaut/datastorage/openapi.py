@@ -149,9 +149,7 @@ def _query_parameters() -> list[dict[str, Any]]:
         _parameter("correlation_id", _text(255), "Equal to"),
         _parameter("event_type", _text(100), "Equal to"),
         _parameter("event_category", _text(50), "Equal to"),
-        _parameter(
-            "event_outcome", {"enum": ["success", "failure", "pending"]}, "Equal to"
-        ),
+        _parameter("event_outcome", {"enum": ["success", "failure", "pending"]}, "Equal to"),
         _parameter("severity", _text(20), "Equal to"),
         _parameter("since", _TIME, "Not before: a time, a UTC date, or a span before now (7d)"),
         _parameter("until", _TIME, "Not after: the same forms"),
@@ -188,9 +186,7 @@ def _paths() -> dict[str, Any]:
             "post": {
                 "operationId": "createEvent",
                 "summary": "Store one event",
-                "requestBody": _body(
-                    _reference(AuditEvent), {"minimal": _MINIMAL, "full": _FULL}
-                ),
+                "requestBody": _body(_reference(AuditEvent), {"minimal": _MINIMAL, "full": _FULL}),
                 "responses": {
                     "201": _answer("The event is committed", _reference(SingleAnswer)),
                     **problems(400, 408, 409, 413, 415, 503),
@@ -287,7 +283,11 @@ def _paths() -> dict[str, Any]:
 
 
 def _health_paths() -> dict[str, Any]:
-    status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    status = {
+        "type": "object",
+        "required": ["status"],
+        "properties": {"status": {"type": "string"}},
+    }
     healthy = {
         "200": _answer("Healthy", _reference(Health)),
         "503": _answer("Unhealthy; `database` and `reason` say why", _reference(Health)),

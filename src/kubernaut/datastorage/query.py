@@ -111,7 +111,8 @@ class EventQuery(NamedTuple):
             pairs["since"] = self.since.isoformat()
         if self.until:
             pairs["until"] = self.until.isoformat()
-        return f"{path}?{urlencode(pairs | {'order': self.order, 'limit': self.limit, 'cursor': cursor})}"
+        pairs |= {"order": self.order, "limit": self.limit, "cursor": cursor}
+        return f"{path}?{urlencode(pairs)}"
 
 
 def parse_query(query: bytes, now: datetime) -> EventQuery:

@@ -27,9 +27,7 @@ class SchemaError(Exception):
 
 def _scripts() -> Config:
     config = Config()
-    config.set_main_option(
-        "script_location", str(files("kubernaut.datastorage") / "migrations")
-    )
+    config.set_main_option("script_location", str(files("kubernaut.datastorage") / "migrations"))
     return config
 
 
@@ -51,15 +49,13 @@ def run_script(path: Path) -> None:
     connection.exec_driver_sql(script)
 
 
-def _check_known(connection: sqlalchemy.Connection, scripts: ScriptDirectory) -> str | None:
-    current = MigrationContext.configure(connection).get_current_revision()
+def _refuse_newer(current: str | None, scripts: ScriptDirectory) -> None:
     known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
         raise SchemaError(
             f"the database has schema {current}, newer than this version knows"
             f" ({scripts.get_current_head()}); use a newer kubernaut"
         )
-    return current
 
 
 def migrate(url: str) -> str:
@@ -83,7 +79,8 @@ def migrate(url: str) -> str:
     with _engine(url) as engine, engine.connect() as connection:
         connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         connection.commit()
-        before = _check_known(connection, scripts)
+        before = MigrationContext.configure(connection).get_current_revision()
+        _refuse_newer(before, scripts)
         connection.commit()
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, "head")
@@ -114,8 +111,13 @@ def check_schema(url: str) -> None:
         psycopg.OperationalError: the database cannot be reached.
     """
     scripts = ScriptDirectory.from_config(_scripts())
-    with _engine(url, wrap=False) as engine, engine.connect() as connection:
-        current = _check_known(connection, scripts)
+    with psycopg.connect(_plain(url), autocommit=True, connect_timeout=5) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except psycopg.errors.UndefinedTable:
+            row = None
+    current = row[0] if row else None
+    _refuse_newer(current, scripts)
     if current != scripts.get_current_head():
         raise SchemaError(
             f"the database has schema {current or 'none'}, needed is"
@@ -161,7 +163,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _engine(url: str, *, wrap: bool = True) -> Iterator[sqlalchemy.Engine]:
+def _engine(url: str) -> Iterator[sqlalchemy.Engine]:
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(_plain(url), connect_timeout=10),
@@ -170,8 +172,6 @@ def _engine(url: str, *, wrap: bool = True) -> Iterator[sqlalchemy.Engine]:
     try:
         yield engine
     except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
-        if not wrap:
-            raise
         raise SchemaError(f"cannot migrate the database: {_reason(error)}") from None
     finally:
         engine.dispose()
@@ -181,10 +181,11 @@ def _ensure_database(url: str) -> None:
     """Create the database that the address names, if the server has none of that name."""
     try:
         parts: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(_plain(url))
-        name = parts.get("dbname") or parts.get("user")
-        psycopg.connect(_plain(url), connect_timeout=10).close()
     except psycopg.ProgrammingError as error:
         raise SchemaError(f"the database address is wrong: {_reason(error)}") from None
+    name = parts.get("dbname") or parts.get("user")
+    try:
+        psycopg.connect(_plain(url), connect_timeout=10).close()
     except psycopg.OperationalError as error:
         if "does not exist" not in str(error) or "database" not in str(error):
             raise SchemaError(f"cannot reach the database: {_reason(error)}") from None

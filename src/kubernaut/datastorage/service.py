@@ -14,7 +14,7 @@ from kubernaut.datastorage.health import HealthMonitor
 from kubernaut.datastorage.ingest import Ingest
 from kubernaut.datastorage.intake import Intake, IntakeLimits
 from kubernaut.datastorage.settings import Settings
-from kubernaut.datastorage.writer import Writer, WriteQueue
+from kubernaut.datastorage.writer import WriteQueue, Writer
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,7 @@ class Service:
         self.health = HealthMonitor(self.readers)
         self.admission = Admission(limits)
         self._queue = WriteQueue(limits.max_queued_requests)
+        metrics.QUEUE_REQUESTS.set_function(lambda: len(self._queue))
         intake = Intake(
             IntakeLimits(
                 limits.max_batch_events,
@@ -66,7 +67,6 @@ class Service:
             self._queue.close()
             await asyncio.gather(*self._writers, self._partitions, return_exceptions=True)
             await self.readers.close()
-            metrics.QUEUE_REQUESTS.set(0)
 
     async def _keep_partitions(self) -> None:
         """Make this month's and the next month's partition ahead of time."""

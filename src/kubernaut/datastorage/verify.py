@@ -167,9 +167,7 @@ class ChainWalker:
 
     def _same_seq(self, link: Link) -> None:
         if link.hash == self._previous:
-            self._about(
-                link, "duplicate_seq", "this seq stands twice", self._previous, link.hash
-            )
+            self._about(link, "duplicate_seq", "this seq stands twice", self._previous, link.hash)
         else:
             self._about(
                 link, "fork", "two different events claim this seq", self._previous, link.hash

@@ -237,9 +237,7 @@ OTHER_CORRELATION: Final = "this event_id is stored under another correlation_id
 class Writer:
     """Takes groups from the queue and commits each in one transaction on its own connection."""
 
-    def __init__(
-        self, queue: WriteQueue, settings: ConnectionSettings, report: OutageSink
-    ) -> None:
+    def __init__(self, queue: WriteQueue, settings: ConnectionSettings, report: OutageSink) -> None:
         self._queue = queue
         self._settings = settings
         self._report = report
@@ -273,7 +271,7 @@ class Writer:
     async def _fail(self, group: list[WriteRequest], error: Exception) -> None:
         found = outage(error)
         if found is None:
-            log.exception("write failed", exc_info=error)
+            log.error("write failed", exc_info=error)
             answer: Exception = Problem("internal-error", "the write failed; see the log")
         else:
             self._report(found)
@@ -365,9 +363,7 @@ class Writer:
             [head[1] for _, head in moved],
         )
 
-    async def _isolate(
-        self, group: list[WriteRequest], error: asyncpg.PostgresError
-    ) -> None:
+    async def _isolate(self, group: list[WriteRequest], error: asyncpg.PostgresError) -> None:
         """Find out which request of a refused group is at fault, then which of its events."""
         if len(group) > 1:
             metrics.WRITE_RETRIES.labels("isolation").inc()
@@ -424,9 +420,7 @@ class Writer:
             await connection.execute("ROLLBACK")
         return False
 
-    async def _placed_elsewhere(
-        self, events: list[PreparedEvent]
-    ) -> set[tuple[UUID, str]]:
+    async def _placed_elsewhere(self, events: list[PreparedEvent]) -> set[tuple[UUID, str]]:
         connection = await self._connected()
         records = await connection.fetch(
             sql.PLACED_ELSEWHERE,
@@ -436,9 +430,7 @@ class Writer:
         )
         return {(record[0], record[1]) for record in records}
 
-    async def _ensure_partitions(
-        self, connection: Connection, group: list[WriteRequest]
-    ) -> None:
+    async def _ensure_partitions(self, connection: Connection, group: list[WriteRequest]) -> None:
         days = {event.event_date for request in group for event in request.events}
         for day in days - self._days:
             await connection.execute(sql.ENSURE_PARTITION, day)
@@ -454,5 +446,3 @@ class Writer:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
-
-
