@@ -20,7 +20,7 @@ class Steps:
             self.say(f"{doing} ...")
             yield self.say
             return
-        with self._console.status(doing):
+        with self._console.status(doing, spinner="line"):  # ASCII: any terminal can show it.
             yield self.say
 
     def say(self, line: str = "", *, style: str | None = None) -> None:

@@ -17,6 +17,7 @@ from prometheus_client import start_http_server
 from kubernaut.datastorage import metrics
 from kubernaut.datastorage.app import create_app
 from kubernaut.datastorage.logs import configure_logging
+from kubernaut.datastorage.protocol import TimedHttpProtocol
 from kubernaut.datastorage.schema import check_schema
 from kubernaut.datastorage.service import Service
 from kubernaut.datastorage.settings import Settings
@@ -46,7 +47,7 @@ async def _serve(
     config = uvicorn.Config(
         create_app(service),
         loop="uvloop",
-        http="httptools",
+        http=TimedHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -52,7 +52,9 @@ class ServerSettings(_Section):
         60, description="Seconds that SIGTERM gives what is being worked on"
     )
     keep_alive_timeout: Seconds = Field(
-        120, description="Seconds an idle connection is kept open between requests"
+        120,
+        description="Seconds within which a request's head must have come, and an idle connection"
+        " is kept open",
     )
     body_timeout: Seconds = Field(
         30, description="Seconds within which a request's body must have come, else 408"
