@@ -156,10 +156,9 @@ def _plain(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of a driver's message; it names hosts and users, never passwords."""
+    """A driver's message in one line; it names hosts and users, never passwords."""
     cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-    lines = str(cause).strip().splitlines() or [type(cause).__name__]
-    return lines[-1] if isinstance(cause, psycopg.OperationalError) else lines[0]
+    return " ".join(str(cause).split()) or type(cause).__name__
 
 
 @contextmanager
