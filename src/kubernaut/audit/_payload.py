@@ -73,11 +73,5 @@ def check_payload(
             " event_type out of event_data to send a free-form payload",
         ) from None
     except msgspec.ValidationError as error:
-        path, rule = located(error)
+        path, rule = jsontext.located(error)
         raise PayloadError(f"$.event_data{path.removeprefix('$')}", rule) from None
-
-
-def located(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Path and rule of msgspec's message, which ends in the path: "Expected ... - at `$.a`"."""
-    rule, _, where = str(error).rpartition(" - at `")
-    return (where.removesuffix("`"), rule) if rule else ("$", where)

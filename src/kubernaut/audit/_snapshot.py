@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from kubernaut.audit import jsontext
 from kubernaut.audit._event import AuditEvent
 from kubernaut.audit._identity import uuid7
 from kubernaut.audit._payload import PayloadError, check_payload
@@ -51,6 +52,9 @@ def snapshot(event: AuditEvent | Mapping[str, Any]) -> Snapshot:
         given = _encode(event)
     except (TypeError, ValueError, UnicodeError, msgspec.MsgspecError, RecursionError) as error:
         raise _invalid(f"not JSON: {error}", b"") from error
+    if jsontext.has_unstorable_escape(given):
+        path = jsontext.unstorable_path(msgspec.json.decode(given)) or "$"
+        raise _invalid(f"{path}: a text holds no NUL", given)
     try:
         checked = _decode(given)
         if checked.event_data is not msgspec.UNSET:

@@ -129,3 +129,9 @@ def repeated_member(text: bytes) -> str | None:
             repeated.append(name)
         seen.add(name)
     return repeated[0] if repeated else None
+
+
+def located(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Path and rule of msgspec's message, which ends in the path: "Expected ... - at `$.a`"."""
+    rule, _, where = str(error).rpartition(" - at `")
+    return (where.removesuffix("`"), rule) if rule else ("$", where)

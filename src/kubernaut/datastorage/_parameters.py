@@ -11,7 +11,8 @@ from uuid import UUID
 
 import msgspec
 
-from kubernaut.datastorage.problems import Fault, Problem
+from kubernaut.audit.wire import Fault
+from kubernaut.datastorage.problems import Problem
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

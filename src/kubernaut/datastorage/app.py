@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.response import Redirect
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from kubernaut.audit.wire import Fault
 from kubernaut.datastorage import _parameters as parameters
 from kubernaut.datastorage import metrics
 from kubernaut.datastorage.answers import (
@@ -22,7 +23,7 @@ from kubernaut.datastorage.answers import (
 )
 from kubernaut.datastorage.apipage import page, static_file
 from kubernaut.datastorage.openapi import openapi_document
-from kubernaut.datastorage.problems import Fault, Problem
+from kubernaut.datastorage.problems import Problem
 from kubernaut.datastorage.query import find_events, get_event, parse_query
 from kubernaut.datastorage.requests import AsgiApp, RequestFrame
 from kubernaut.datastorage.service import Service

@@ -5,49 +5,19 @@ from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
 
-import msgspec
-
+from kubernaut.audit.wire import BatchAnswer, EventResult, Fault, SingleAnswer
 from kubernaut.datastorage import metrics
 from kubernaut.datastorage.database import Outage, Readers, unavailable
 from kubernaut.datastorage.intake import Decoded, Intake, Prepared, PreparedEvent
-from kubernaut.datastorage.problems import Fault, Problem
+from kubernaut.datastorage.problems import Problem
 from kubernaut.datastorage.query import parent_dates
-from kubernaut.datastorage.writer import Status, Stored, WriteQueue, WriteRequest
+from kubernaut.datastorage.writer import Stored, WriteQueue, WriteRequest
 
 _SLICE: Final = 500
 """Events prepared before other requests get a turn."""
 
 _CREATED: Final = metrics.EVENTS.labels("created")
 _REFUSED: Final = ("conflict", "rejected")
-
-
-class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one event of a batch, at the same index as in the request.
-
-    `created` and `duplicate` mean stored; `conflict` that the `event_id` is taken by other
-    content; `rejected` that `errors` must be mended first.
-    """
-
-    event_id: UUID | None
-    status: Status
-    errors: list[Fault] | None = None
-
-
-class BatchAnswer(msgspec.Struct, frozen=True):
-    """The answer to a stored batch; `event_ids[i]` is null where event i was not stored."""
-
-    event_ids: list[UUID | None]
-    message: str
-    results: list[EventResult]
-
-
-class SingleAnswer(msgspec.Struct, frozen=True):
-    """The answer to a stored event."""
-
-    event_id: UUID
-    event_timestamp: datetime
-    message: str
-    result: Status
 
 
 class Ingest:

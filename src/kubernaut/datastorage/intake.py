@@ -15,11 +15,18 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from kubernaut.audit import AuditEvent, StrictAuditEvent, uuid7
-from kubernaut.audit.payloads import UnknownEventTypeError, decode_payload
-from kubernaut.datastorage import _jsontext
+from kubernaut.audit import (
+    AuditEvent,
+    PayloadError,
+    StrictAuditEvent,
+    check_payload,
+    jsontext,
+    uuid7,
+)
+from kubernaut.audit.jsontext import located
+from kubernaut.audit.wire import Fault
 from kubernaut.datastorage.chain import event_digest
-from kubernaut.datastorage.problems import Fault, Problem
+from kubernaut.datastorage.problems import Problem
 
 FUTURE_TOLERANCE: Final = timedelta(minutes=60)
 STRICT_MAX_AGE: Final = timedelta(days=7)
@@ -79,10 +86,6 @@ class Prepared(NamedTuple):
     faults: list[Fault]
 
 
-class _Discriminator(msgspec.Struct):
-    event_type: str | UnsetType = UNSET
-
-
 class _Refused(Exception):  # noqa: N818  (control flow inside this module)
     def __init__(self, path: str, rule: str) -> None:
         super().__init__(rule)
@@ -91,7 +94,6 @@ class _Refused(Exception):  # noqa: N818  (control flow inside this module)
 
 
 _encode = msgspec.json.Encoder().encode
-_decode_discriminator = msgspec.json.Decoder(_Discriminator).decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -143,7 +145,7 @@ class Intake:
             Problem: the body is not JSON, not an array, empty, or longer than the limit.
         """
         _check_text(body)
-        if _jsontext.has_unstorable_escape(body):
+        if jsontext.has_unstorable_escape(body):
             raws = _split_unstorable(body)
         else:
             try:
@@ -152,7 +154,7 @@ class Intake:
                 raws = _split(body)  # The slow way finds out which elements, and why.
             else:
                 self._check_length(len(events))
-                if not _jsontext.may_repeat_members(body, array=True):
+                if not jsontext.may_repeat_members(body, array=True):
                     return Decoded(events, {}, [])
                 raws = _split(body)
         self._check_length(len(raws))
@@ -215,8 +217,8 @@ class Intake:
         decoded.events.append(event)
 
     def _decode_carefully(self, text: bytes) -> tuple[AuditEvent | StrictAuditEvent, bytes | None]:
-        if _jsontext.has_unstorable_escape(text):
-            path = _jsontext.unstorable_path(json.loads(text)) or "$"
+        if jsontext.has_unstorable_escape(text):
+            path = jsontext.unstorable_path(json.loads(text)) or "$"
             raise _Refused(path, r"a text holds neither \u0000 nor half a surrogate pair")
         try:
             event: AuditEvent | StrictAuditEvent = self._decode_one(text)
@@ -228,8 +230,8 @@ class Intake:
             known = type(event).__struct_fields__
             members = _decode_members(text)
             metadata = _encode({name: members[name] for name in members if name not in known})
-        if _jsontext.may_repeat_members(text, array=False) and (
-            name := _jsontext.repeated_member(text)
+        if jsontext.may_repeat_members(text, array=False) and (
+            name := jsontext.repeated_member(text)
         ):
             raise _Refused(f"$.{name}", "an event names each member once")
         return event, metadata
@@ -324,34 +326,15 @@ class Intake:
         if payload is UNSET:
             return "{}"
         raw = bytes(payload)
-        if not raw.startswith(b"{"):
-            raise _Refused("$.event_data", "a JSON object")
-        if len(raw) > self._limits.payload_bytes:
-            raise _Refused(
-                "$.event_data",
-                f"at most {self._limits.payload_bytes} bytes (this one has {len(raw)})",
-            )
-        if _jsontext.deeper_than(raw, self._limits.payload_depth):
-            raise _Refused(
-                "$.event_data",
-                f"objects and arrays nested at most {self._limits.payload_depth} deep",
-            )
-        event_type: str | UnsetType = UNSET
         try:
-            event_type = _decode_discriminator(raw).event_type
-            if event_type is not UNSET:
-                decode_payload(event_type, raw)
-            elif self._strict:
-                raise _Refused("$.event_data.event_type", "required by the strict contract")
-        except UnknownEventTypeError:
-            raise _Refused(
-                "$.event_data.event_type",
-                f"one of the catalogue's event types (this one is {event_type!r}); leave"
-                " event_type out of event_data to send a free-form payload",
-            ) from None
-        except msgspec.ValidationError as error:
-            fault = _fault(error, below="$.event_data")
-            raise _Refused(fault.path, fault.rule) from None
+            check_payload(
+                raw,
+                max_bytes=self._limits.payload_bytes,
+                max_depth=self._limits.payload_depth,
+                typed=self._strict,
+            )
+        except PayloadError as error:
+            raise _Refused(error.path, error.rule) from None
         return raw.decode()
 
 
@@ -392,7 +375,7 @@ def _split(body: bytes) -> list[bytes]:
 
 def _split_unstorable(body: bytes) -> list[bytes]:
     try:
-        return _jsontext.split_array(body.decode())
+        return jsontext.split_array(body.decode())
     except (ValueError, RecursionError) as error:
         if body.lstrip().startswith(b"{"):
             raise _not_an_array([Fault("$", "Expected `array`, got `object`")]) from None
@@ -410,7 +393,7 @@ def _not_an_array(faults: Sequence[Fault]) -> Problem:
 def _json_object(body: bytes) -> bytes:
     _check_text(body)
     try:
-        if _jsontext.has_unstorable_escape(body):
+        if jsontext.has_unstorable_escape(body):
             json.loads(body)
             text = body.strip()
         else:
@@ -446,14 +429,6 @@ def _malformed(error: Exception) -> Problem:
     return Problem("validation-error", f"the body is not JSON: {error}")
 
 
-def _fault(error: msgspec.ValidationError, *, below: str = "$", index: int | None = None) -> Fault:
-    """A fault from msgspec's message, which ends in the path: "Expected ... - at `$.a`"."""
-    rule, _, where = str(error).rpartition(" - at `")
-    if not rule:
-        rule, where = where, "$`"
-    return Fault(below + where.removesuffix("`").removeprefix("$"), rule, index)
-
-
-def merge_faults(*lists: Sequence[Fault]) -> list[Fault]:
-    """All faults, by index."""
-    return sorted((fault for faults in lists for fault in faults), key=lambda f: f.index or 0)
+def _fault(error: msgspec.ValidationError, *, index: int | None = None) -> Fault:
+    path, rule = located(error)
+    return Fault(path, rule, index)

@@ -8,11 +8,19 @@ import msgspec
 
 from kubernaut.audit import AuditEvent
 from kubernaut.audit.payloads import PAYLOAD_TYPES
+from kubernaut.audit.wire import (
+    BatchAnswer,
+    EventResult,
+    Fault,
+    Finding,
+    Page,
+    ProblemDocument,
+    SingleAnswer,
+    StoredEvent,
+    Verification,
+)
 from kubernaut.datastorage.health import Health
-from kubernaut.datastorage.ingest import BatchAnswer, EventResult, SingleAnswer
-from kubernaut.datastorage.problems import BASE, PROBLEMS, Fault
-from kubernaut.datastorage.query import Page, StoredEvent
-from kubernaut.datastorage.verify import Finding, Verification
+from kubernaut.datastorage.problems import BASE, PROBLEMS
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
@@ -43,17 +51,6 @@ class VerifyRequest(msgspec.Struct, frozen=True):
     """Which chain to verify."""
 
     correlation_id: str
-
-
-class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error answer (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    errors: list[Fault] | None = None
 
 
 _TYPES: Final = (

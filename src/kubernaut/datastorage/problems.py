@@ -7,7 +7,7 @@ documented in `docs/reference/problems.md`, which a test compares with it.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
+from kubernaut.audit.wire import Fault
 
 BASE: Final = "https://kubernaut.ai/problems/"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -33,18 +33,6 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "database-timeout": (503, "Database Timeout"),
 }
 """Slug to status and title."""
-
-
-class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that is wrong with what a client sent, and where.
-
-    `index` is the position in a batch; `path` is a JSON path inside the event or document, or the
-    name of a query parameter; `rule` says what would be right.
-    """
-
-    path: str
-    rule: str
-    index: int | None = None
 
 
 class Problem(Exception):  # noqa: N818  (RFC 9457's word for it)

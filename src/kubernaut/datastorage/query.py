@@ -12,11 +12,11 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from kubernaut.audit.wire import Fault, Page, Pagination, StoredEvent
 from kubernaut.datastorage import _parameters as parameters
 from kubernaut.datastorage import sql
 from kubernaut.datastorage.chain import EVENT_COLUMNS
 from kubernaut.datastorage.database import Pool
-from kubernaut.datastorage.problems import Fault
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1000
@@ -25,68 +25,6 @@ _EQUALITY: Final = {
     "event_category": 50,
     "severity": 20,
 }
-
-
-class StoredEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A stored event as queries return it.
-
-    `event_hash` is its link in the chain of its `correlation_id`, at `chain_seq` (from 1; null
-    for a row that was never chained, which only somebody with the database's superuser can make).
-    """
-
-    event_id: UUID
-    event_timestamp: datetime
-    event_date: date
-    event_type: str
-    version: str
-    event_category: str
-    event_action: str
-    event_outcome: str
-    correlation_id: str
-    parent_event_id: UUID | None
-    parent_event_date: date | None
-    resource_type: str
-    resource_id: str
-    resource_name: str | None = None
-    namespace: str | None = None
-    cluster_id: str | None = None
-    severity: str | None = None
-    duration_ms: int | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-    actor_id: str
-    actor_type: str
-    actor_ip: str | None = None
-    trace_id: str | None = None
-    span_id: str | None = None
-    retention_days: int
-    is_sensitive: bool
-    chain_seq: int | None
-    event_hash: str
-    previous_event_hash: str
-    legal_hold: bool
-    legal_hold_reason: str
-    legal_hold_placed_by: str
-    legal_hold_placed_at: datetime | None
-    event_data: msgspec.Raw
-    event_metadata: msgspec.Raw | None = None
-
-
-class Pagination(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a page stands; `total` and `offset` are absent in a listing by cursor."""
-
-    limit: int
-    has_more: bool
-    offset: int | None = None
-    total: int | None = None
-    next_cursor: str | None = None
-
-
-class Page(msgspec.Struct, frozen=True):
-    """A page of events, newest first unless `order=asc`."""
-
-    data: list[StoredEvent]
-    pagination: Pagination
 
 
 class EventQuery(NamedTuple):

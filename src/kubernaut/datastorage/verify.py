@@ -7,11 +7,12 @@ bounded list of findings. `verify_chain` feeds it from one snapshot of the datab
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from asyncpg import Record
 
+from kubernaut.audit.wire import Finding, Verdict, Verification
 from kubernaut.datastorage import metrics, sql
 from kubernaut.datastorage.chain import (
     ACTOR_IP,
@@ -23,49 +24,10 @@ from kubernaut.datastorage.chain import (
 )
 from kubernaut.datastorage.database import Pool
 
-Verdict = Literal[
-    "content_mismatch", "link_mismatch", "gap", "duplicate_seq", "fork", "head_mismatch"
-]
-
 MAX_FINDINGS: Final = 1000
 _PREFETCH_ROWS: Final = 500
 _EVENT_DATA: Final = EVENT_COLUMNS.index("event_data")
 _EVENT_METADATA: Final = EVENT_COLUMNS.index("event_metadata")
-
-
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One break of a chain.
-
-    `chain_seq` is where it was found; a gap reaches to `last_chain_seq`. Hashes are in hex; for a
-    `content_mismatch` they are event digests, for the others link hashes.
-    """
-
-    verdict: Verdict
-    chain_seq: int
-    message: str
-    last_chain_seq: int | None = None
-    event_id: str | None = None
-    event_timestamp: datetime | None = None
-    expected_hash: str | None = None
-    actual_hash: str | None = None
-    previous_hash: str | None = None
-
-
-class Verification(msgspec.Struct, frozen=True):
-    """The answer of `verify-chain`.
-
-    `verified_events` counts the events whose content and link are right; `findings` counts all
-    breaks by verdict, of which `tampered_events` lists the first 1000.
-    """
-
-    correlation_id: str
-    is_valid: bool
-    total_events: int
-    verified_events: int
-    findings: dict[str, int]
-    tampered_events: list[Finding]
-    verification_time: datetime
-    message: str
 
 
 class Link(msgspec.Struct, frozen=True):

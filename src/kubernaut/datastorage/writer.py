@@ -14,12 +14,13 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 import asyncpg
 import structlog
 
+from kubernaut.audit.wire import Status
 from kubernaut.datastorage import metrics, sql
 from kubernaut.datastorage.chain import EVENT_COLUMNS, link_hash, link_prefix
 from kubernaut.datastorage.database import (
@@ -50,8 +51,6 @@ _CHAIN_COLUMNS: Final = (
     "event_digest",
     "request_digest",
 )
-
-Status = Literal["created", "duplicate", "conflict", "rejected"]
 
 
 class Stored(NamedTuple):
