@@ -202,11 +202,16 @@ class Journal:
         try:
             with _translated(self.path):
                 results = self._transaction(group)
-        except JournalError as error:
+        except BaseException as error:
+            # Whatever it was, also a Ctrl-C in the thread that happens to commit for all: nobody
+            # may go on waiting, and nothing of it counts.
             self.pending_events, self.pending_bytes = before
+            failure = error if isinstance(error, JournalError) else _interrupted(self.path, error)
             for command in group:
-                command.finish(None, error)
+                command.finish(None, failure)
             self._reopen()
+            if failure is not error:
+                raise
             return
         for command, (result, refusal) in zip(group, results, strict=True):
             command.finish(result, refusal)
@@ -493,6 +498,10 @@ class Journal:
         """Close the file; what is pending stays in it."""
         with self._lock:
             self._reopen()
+
+
+def _interrupted(path: Path, error: BaseException) -> JournalError:
+    return JournalError(f"a commit to the journal {path} was interrupted: {error!r}")
 
 
 class _translated:  # noqa: N801  (reads as a clause)
