@@ -1,5 +1,6 @@
 """The HTTP interface: routes, and every error as a problem document."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -75,7 +76,8 @@ async def query_events(request: HttpRequest) -> Response[bytes]:
     query = parse_query(request.scope["query_string"], datetime.now(UTC))
     service = _service(request)
     with service.admission.request():
-        found = await find_events(await service.readers.pool(), query)
+        async with asyncio.timeout(service.settings.server.request_timeout):
+            found = await find_events(await service.readers.pool(), query)
     headers = {}
     if cursor := found.pagination.next_cursor:
         headers["Link"] = f'<{query.next_url(EVENTS_PATH, cursor)}>; rel="next"'
@@ -98,8 +100,9 @@ async def get_one_event(request: HttpRequest, event_id: str) -> Response[bytes]:
     )
     service = _service(request)
     with service.admission.request():
-        pool = await service.readers.pool()
-        event = await get_event(pool, wanted, values.get("correlation_id"))
+        async with asyncio.timeout(service.settings.server.request_timeout):
+            pool = await service.readers.pool()
+            event = await get_event(pool, wanted, values.get("correlation_id"))
     if event is None:
         raise Problem("not-found", f"no event has the id {wanted}")
     return _json(event)
@@ -113,7 +116,8 @@ async def verify(request: HttpRequest) -> Response[bytes]:
     with service.admission.request():
         async with service.admission.body(request.receive, request.headers, timeout) as body:
             correlation_id = _correlation_id(body)
-        return _json(await verify_chain(await service.readers.pool(), correlation_id))
+        async with service.verifying():
+            return _json(await verify_chain(await service.readers.pool(), correlation_id))
 
 
 def _correlation_id(body: bytes) -> str:

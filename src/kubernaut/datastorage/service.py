@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -9,10 +10,16 @@ import structlog
 
 from kubernaut.datastorage import metrics, sql
 from kubernaut.datastorage.body import Admission
-from kubernaut.datastorage.database import ConnectionSettings, Readers, outage
+from kubernaut.datastorage.database import (
+    RETRY_AFTER_SECONDS,
+    ConnectionSettings,
+    Readers,
+    outage,
+)
 from kubernaut.datastorage.health import HealthMonitor
 from kubernaut.datastorage.ingest import Ingest
 from kubernaut.datastorage.intake import Intake, IntakeLimits
+from kubernaut.datastorage.problems import Problem
 from kubernaut.datastorage.settings import Settings
 from kubernaut.datastorage.writer import WriteQueue, Writer
 
@@ -50,11 +57,13 @@ class Service:
             strict=settings.strict_contract,
         )
         self.ingest = Ingest(intake, self._queue, self.readers, settings.server.request_timeout)
+        # A long chain holds a connection for long; half of them stay free for queries.
+        self._verifications = asyncio.Semaphore(max(1, settings.database.readers // 2))
         self._writers: list[asyncio.Task[None]] = []
         self._partitions: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def running(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    async def running(self) -> AsyncIterator[None]:
         """Run the writers; at the end, finish what is queued."""
         for _ in range(self.settings.database.writers):
             writer = Writer(self._queue, self._connections, self.health.report)
@@ -67,6 +76,27 @@ class Service:
             self._queue.close()
             await asyncio.gather(*self._writers, self._partitions, return_exceptions=True)
             await self.readers.close()
+
+    @contextlib.asynccontextmanager
+    async def verifying(self) -> AsyncIterator[None]:
+        """Take a turn at verifying.
+
+        Raises:
+            Problem: no turn came within the time of a request.
+        """
+        try:
+            async with asyncio.timeout(self.settings.server.request_timeout):
+                await self._verifications.acquire()
+        except TimeoutError:
+            raise Problem(
+                "overloaded",
+                "too many chains are being verified; try again later",
+                retry_after=RETRY_AFTER_SECONDS,
+            ) from None
+        try:
+            yield
+        finally:
+            self._verifications.release()
 
     async def _keep_partitions(self) -> None:
         """Make this month's and the next month's partition ahead of time."""
