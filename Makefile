@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-chaos lint types docs bench clean check
+.PHONY: help run test test-unit test-chaos lint types docs bench bench-client clean check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,11 @@ types: .venv/.installed ## Check types
 docs: .venv/.installed ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky -q docs docs/_build/html
 
-bench: .venv/.installed ## Run the benchmarks and print the table
+bench: .venv/.installed ## Run the benchmarks of DataStorage and print the table
 	$(BIN)/python benchmarks/run.py
+
+bench-client: .venv/.installed ## Run the benchmarks of the audit client
+	$(BIN)/python benchmarks/client.py
 
 check: lint types docs test ## Everything that must hold before a change lands
 
