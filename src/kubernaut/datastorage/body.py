@@ -26,6 +26,8 @@ class Admission:
     """What is worked on at one time, counted in requests and in bytes of their bodies.
 
     Full means refused at once: waiting would only move the queue to where it has no bound.
+    The rest of a refused body is read and thrown away by the server, not held: closing at once
+    would reset the connection of a client that still sends, before it reads the answer.
     """
 
     def __init__(self, limits: LimitSettings) -> None:
@@ -78,7 +80,6 @@ class Admission:
                 "unsupported-content-encoding",
                 f"the content encoding {encoding!r} is not supported; use gzip or none",
                 headers={"Accept-Encoding": "gzip"},
-                close=True,
             )
         length = headers.get("content-length", "")
         if length.isdigit():
@@ -140,7 +141,6 @@ class Admission:
             "request-too-large",
             "Request body exceeds the maximum allowed size."
             f" ({self._limits.max_body_bytes} bytes, also after decompression)",
-            close=True,
         )
 
     def hold(self, size: int, already: int) -> None:
@@ -184,7 +184,6 @@ def _overloaded(reason: str) -> Problem:
         "overloaded",
         f"{reason}; nothing of this request was stored, send it again",
         retry_after=RETRY_AFTER_SECONDS,
-        close=True,
     )
 
 
@@ -193,6 +192,4 @@ def _check_type(headers: Mapping[str, str]) -> None:
     media_type = given.partition(";")[0].strip().lower()
     if media_type != "application/json":
         what = f"not {given!r}" if given else "and none was given"
-        raise Problem(
-            "validation-error", f"the Content-Type must be application/json, {what}", close=True
-        )
+        raise Problem("validation-error", f"the Content-Type must be application/json, {what}")
