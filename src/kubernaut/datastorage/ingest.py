@@ -61,6 +61,8 @@ class Ingest:
         faults = sorted([*decoded.faults, *prepared.faults], key=lambda fault: fault.index or 0)
         if faults and not lenient:
             raise _invalid(faults, batch=True)
+        count = len(decoded.events)
+        del decoded  # Rows are made; while the commit is awaited, only they need memory.
         stored: list[Stored] = []
         if prepared.events:
             stored = await self._store(prepared.events, len(body), lenient=lenient)
@@ -71,7 +73,7 @@ class Ingest:
         ]
         if refused and not lenient:
             raise _refused(refused, batch=True)
-        return _batch_answer(len(decoded.events), prepared, stored, faults)
+        return _batch_answer(count, prepared, stored, faults)
 
     async def _prepare(self, decoded: Decoded) -> Prepared:
         now = datetime.now(UTC)

@@ -42,6 +42,8 @@ _ROUTES: Final = frozenset(
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _QUIET: Final = frozenset({"/health", "/health/live", "/health/ready", "/healthz", "/readyz"})
 _BAD: Final = 400
+_UNAVAILABLE: Final = 503
+_OVERLOAD_LINE_SECONDS: Final = 1.0
 
 
 def route_of(path: str) -> str:
@@ -58,12 +60,21 @@ class RequestFrame:
 
     Args:
         app: the application.
-        access: which requests get a log line: all, errors (400 and above) or none.
+        access: which requests get a log line: all, errors (400 and above) or none. Of those
+            answered 503, one a second does.
     """
 
     def __init__(self, app: AsgiApp, access: Literal["all", "errors", "none"]) -> None:
         self._app = app
         self._access = access
+        self._next_overload_line = 0.0
+
+    def _may_tell_of_overload(self) -> bool:
+        now = time.monotonic()
+        if now < self._next_overload_line:
+            return False
+        self._next_overload_line = now + _OVERLOAD_LINE_SECONDS
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope."""
@@ -99,6 +110,8 @@ class RequestFrame:
             return
         if self._access == "errors" and route in _QUIET:
             return
+        if status == _UNAVAILABLE and not self._may_tell_of_overload():
+            return  # Counted above; a line for each would be an overload of its own.
         log.info(
             "request",
             method=method,

@@ -25,6 +25,12 @@ from kubernaut.datastorage.settings import Settings
 log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 2048
+_RECEIVE_BUFFER: Final = 64 * 1024
+"""Bytes a connection may bring before its request is admitted; the kernel holds back the rest.
+
+The event loop reads all that is there in one go, so that under overload this, times the
+connections, is what memory grows by.
+"""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -102,6 +108,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         listener.bind((host, port))
     except OSError as error:
         listener.close()

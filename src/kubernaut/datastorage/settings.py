@@ -81,7 +81,7 @@ class LimitSettings(_Section):
         2555, ge=1, le=18_000, description="How old an event may be when it arrives"
     )
     max_inflight_bytes: int = Field(
-        8 * 2**20,
+        4 * 2**20,
         ge=1024,
         le=2**34,
         description="Bytes of bodies held at one time; beyond, 503. One body of any allowed size"
