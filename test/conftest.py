@@ -5,13 +5,16 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from kubernaut.datastorage import migrate
 from kubernaut.local import PostgresServer
+from test.datastorage_service import DataStorageProcess, StartService, starting
 
 
 def _new_home() -> Path:
@@ -44,13 +47,13 @@ def postgres_server() -> Iterator[PostgresServer]:
         shutil.rmtree(home)
 
 
-@pytest.fixture
-def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+@contextmanager
+def new_database(server: PostgresServer) -> Iterator[str]:
     """The superuser's address of a new, empty database, which is dropped afterwards."""
     name = f"kubernaut_test_{os.getpid()}_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = postgres_server.url(name)
+    url = server.url(name)
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT current_database(), count(*) FROM pg_class c JOIN"
@@ -58,5 +61,43 @@ def database_url(postgres_server: PostgresServer) -> Iterator[str]:
         ).fetchone()
         assert row == (name, 0), "the fixture must be the only one to use its database"
     yield url
-    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The superuser's address of a new, empty database, which is dropped afterwards."""
+    with new_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_url(database_url: str) -> str:
+    """The same, with the schema in it."""
+    migrate(database_url)
+    return database_url
+
+
+@pytest.fixture
+def start_service(migrated_url: str, tmp_path: Path) -> Iterator[StartService]:
+    """Starts services on one database: `start_service(limits={"max_batch_events": 5})`."""
+    with starting(migrated_url, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def service(start_service: StartService) -> DataStorageProcess:
+    """A service of the test's own."""
+    return start_service()
+
+
+@pytest.fixture(scope="module")
+def shared(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DataStorageProcess]:
+    """One service for the tests of a module, which use correlation ids of their own."""
+    with new_database(postgres_server) as url:
+        migrate(url)
+        with starting(url, tmp_path_factory.mktemp("shared")) as start:
+            yield start()

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -122,6 +124,10 @@ class DataStorageProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Whatever it does, it is gone after this."""
         self.client.close()
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
@@ -142,3 +148,23 @@ class DataStorageProcess:
         assert answer.status_code == 200, answer.text
         verification: dict[str, Any] = answer.json()
         return verification
+
+
+StartService = Callable[..., DataStorageProcess]
+
+
+@contextmanager
+def starting(database_url: str, directory: Path) -> Iterator[StartService]:
+    """Gives a function that starts services on one database, and ends them all."""
+    started: list[DataStorageProcess] = []
+
+    def start(*, wait: bool = True, **settings: Any) -> DataStorageProcess:
+        service = DataStorageProcess(database_url, directory, settings)
+        started.append(service)
+        return service.start(wait=wait)
+
+    try:
+        yield start
+    finally:
+        for service in started:
+            service.end()

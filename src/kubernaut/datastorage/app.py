@@ -10,6 +10,7 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.response import Redirect
+from litestar.routes import HTTPRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from kubernaut.audit.wire import Fault
@@ -217,10 +218,22 @@ def _problem(request: HttpRequest, problem: Problem) -> Response[bytes]:
     return _response(problem_answer(problem, request.url.path))
 
 
+def _allowed(request: HttpRequest) -> set[str]:
+    """The methods of the route that a request's path leads to."""
+    for route in request.app.routes:
+        template = route.path_components
+        parts = request.url.path.strip("/").split("/")
+        if isinstance(route, HTTPRoute) and len(parts) == len(template):
+            pairs = zip(template, parts, strict=True)
+            if all(isinstance(wanted, str) is False or wanted == part for wanted, part in pairs):
+                return set(route.methods)
+    return set()
+
+
 def _http_error(request: HttpRequest, error: HTTPException) -> Response[bytes]:
     path = request.url.path
     if isinstance(error, MethodNotAllowedException):
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(sorted(_allowed(request)))
         detail = f"{request.method} is not allowed on {path}" + (f"; use {allow}" if allow else "")
         return _problem(
             request,

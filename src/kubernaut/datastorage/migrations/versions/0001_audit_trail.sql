@@ -115,7 +115,11 @@ BEGIN
         RETURN name;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('kubernaut.audit_ensure_partition'));
-    IF to_regclass('public.' || name) IS NOT NULL THEN
+    -- Now a look at the catalogue itself: to_regclass() answers from what this session remembers,
+    -- and may miss a partition that another one made while this one waited for the lock.
+    IF EXISTS (
+        SELECT FROM pg_class WHERE relname = name AND relnamespace = 'public'::regnamespace
+    ) THEN
         RETURN name;
     END IF;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.audit_events'
