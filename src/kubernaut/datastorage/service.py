@@ -25,6 +25,7 @@ from kubernaut.datastorage.writer import WriteQueue, Writer
 
 log = structlog.get_logger(__name__)
 
+_LAST_COMMIT_SECONDS: Final = 1.0
 _PARTITIONS_EVERY_SECONDS: Final = 3600
 _PARTITIONS_RETRY_SECONDS: Final = 10
 
@@ -74,6 +75,11 @@ class Service:
         finally:
             self._partitions.cancel()
             self._queue.close()
+            # The server has waited for every request, or for as long as it may: what a writer
+            # still does then, nobody waits for.
+            _, late = await asyncio.wait(self._writers, timeout=_LAST_COMMIT_SECONDS)
+            for writer in late:
+                writer.cancel()
             await asyncio.gather(*self._writers, self._partitions, return_exceptions=True)
             await self.readers.close()
 

@@ -58,7 +58,7 @@ class Setting(NamedTuple):
         """A valid value that is not the default."""
         default = self.field.default
         if get_origin(self.field.annotation) is Literal:
-            return next(word for word in get_args(self.field.annotation) if word != default)
+            return next(str(word) for word in get_args(self.field.annotation) if word != default)
         if isinstance(default, bool):
             return not default
         if isinstance(default, int | float):

@@ -17,7 +17,7 @@ OWN_COLUMNS: Final = 4
 LABEL_COLUMNS: Final = 2
 
 
-def shown(name: str, kind: str) -> str:
+def shown(name: str, kind: str | None) -> str:
     return f"{name}_total" if kind == "counter" else name
 
 
