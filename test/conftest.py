@@ -93,11 +93,17 @@ def service(start_service: StartService) -> DataStorageProcess:
 
 
 @pytest.fixture(scope="module")
-def shared(
-    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[DataStorageProcess]:
-    """One service for the tests of a module, which use correlation ids of their own."""
+def shared_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The superuser's address of the database of `shared`."""
     with new_database(postgres_server) as url:
         migrate(url)
-        with starting(url, tmp_path_factory.mktemp("shared")) as start:
-            yield start()
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared(
+    shared_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DataStorageProcess]:
+    """One service for the tests of a module, which use correlation ids of their own."""
+    with starting(shared_url, tmp_path_factory.mktemp("shared")) as start:
+        yield start()

@@ -42,7 +42,8 @@ def run_script(path: Path) -> None:
     """Run a revision's SQL file, or print it where Alembic is asked for the SQL."""
     script = path.read_text(encoding="utf-8")
     if context.is_offline_mode():
-        op.execute(sqlalchemy.text(script.replace(":", r"\:")))
+        # As it is: a statement passed through SQLAlchemy would come out with each "%" doubled.
+        op.get_context().impl.static_output(script)
         return
     # As one script, without parameters: the driver then sends it as it is.
     connection = op.get_bind().execution_options(no_parameters=True)

@@ -78,8 +78,8 @@ class Service:
             # The server has waited for every request, or for as long as it may: what a writer
             # still does then, nobody waits for.
             _, late = await asyncio.wait(self._writers, timeout=_LAST_COMMIT_SECONDS)
-            for writer in late:
-                writer.cancel()
+            for task in late:
+                task.cancel()
             await asyncio.gather(*self._writers, self._partitions, return_exceptions=True)
             await self.readers.close()
 
