@@ -4,6 +4,7 @@ import os
 import random
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -44,6 +45,9 @@ class Writers:
             threading.Thread(target=self._write, args=(random.Random(number),))  # noqa: S311
             for number in range(count)
         ]
+
+    def has_acknowledged(self, count: int) -> bool:
+        return len(self.acknowledged) >= count
 
     def start(self) -> None:
         for thread in self._threads:
@@ -95,7 +99,7 @@ def test_what_was_answered_201_survives_sigkill(server_home: Path, tmp_path: Pat
         kills: Counter[str] = Counter()
         for number in range(ROUNDS):
             target = len(writers.acknowledged) + chance.randint(50, 400)
-            wait_for(lambda wanted=target: len(writers.acknowledged) > wanted, 60, "progress")
+            wait_for(partial(writers.has_acknowledged, target), 60, "progress")
             if number % 4 == 3:
                 kills["postgresql"] += 1
                 server.kill()

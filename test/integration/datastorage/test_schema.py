@@ -171,7 +171,7 @@ def test_a_missing_database_is_made(postgres_server: PostgresServer) -> None:
         assert migrate(url).startswith("migrated")
     finally:
         with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}"')  # type: ignore[arg-type]
+            connection.execute(f'DROP DATABASE "{name}"')
 
 
 def test_a_newer_schema_is_refused_in_one_line(
@@ -228,7 +228,7 @@ def test_the_printed_sql_makes_the_same_schema(
 ) -> None:
     with new_database(postgres_server) as by_hand:
         with psycopg.connect(by_hand, autocommit=True) as connection:
-            connection.execute(migration_sql())  # type: ignore[arg-type]
+            connection.execute(migration_sql())
         check_schema(by_hand)
         for what, statement in CATALOGUE.items():
             assert rows(by_hand, statement) == rows(migrated_url, statement), what
