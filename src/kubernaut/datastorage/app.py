@@ -1,12 +1,13 @@
 """The HTTP interface: routes, and every error as a problem document."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Litestar, Request, Response, get, post
+from litestar import HttpMethod, Litestar, Request, Response, get, post, route
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.response import Redirect
@@ -31,6 +32,8 @@ from kubernaut.datastorage.requests import AsgiApp, RequestFrame
 from kubernaut.datastorage.service import Service
 from kubernaut.datastorage.verify import verify_chain
 from kubernaut.datastorage.writes import BATCH_PATH, EVENTS_PATH, WriteRoutes, write
+
+_PARAMETER_TYPE: Final = re.compile(r":[a-z]+\}")
 
 HttpRequest = Request[Any, Any, State]
 
@@ -64,16 +67,12 @@ def _service(request: HttpRequest) -> Service:
     return service
 
 
-@post([EVENTS_PATH, BATCH_PATH])
-async def create_events(request: HttpRequest) -> Response[bytes]:
-    """Store one event, or a batch; `WriteRoutes` answers most of these before they come here."""
-    path = request.url.path.rstrip("/")
-    return _response(await write(_service(request), path, request.headers, request.receive))
-
-
-@get(EVENTS_PATH)
-async def query_events(request: HttpRequest) -> Response[bytes]:
-    """Find events."""
+# One handler for both methods: of methods registered apart, OPTIONS would name only some.
+@route(EVENTS_PATH, http_method=[HttpMethod.GET, HttpMethod.POST], status_code=200)
+async def events(request: HttpRequest) -> Response[bytes]:
+    """Find events (GET) or store one (POST, if `WriteRoutes` has not answered it)."""
+    if request.method == HttpMethod.POST:
+        return await _write(request, EVENTS_PATH)
     query = parse_query(request.scope["query_string"], datetime.now(UTC))
     service = _service(request)
     with service.admission.request():
@@ -83,6 +82,16 @@ async def query_events(request: HttpRequest) -> Response[bytes]:
     if cursor := found.pagination.next_cursor:
         headers["Link"] = f'<{query.next_url(EVENTS_PATH, cursor)}>; rel="next"'
     return _json(found, headers=headers)
+
+
+@post(BATCH_PATH)
+async def create_events(request: HttpRequest) -> Response[bytes]:
+    """Store a batch, if `WriteRoutes` has not answered it."""
+    return await _write(request, BATCH_PATH)
+
+
+async def _write(request: HttpRequest, path: str) -> Response[bytes]:
+    return _response(await write(_service(request), path, request.headers, request.receive))
 
 
 @get(f"{EVENTS_PATH}/{{event_id:str}}")
@@ -220,14 +229,15 @@ def _problem(request: HttpRequest, problem: Problem) -> Response[bytes]:
 
 def _allowed(request: HttpRequest) -> set[str]:
     """The methods of the route that a request's path leads to."""
-    for route in request.app.routes:
-        template = route.path_components
-        parts = request.url.path.strip("/").split("/")
-        if isinstance(route, HTTPRoute) and len(parts) == len(template):
+    parts = request.url.path.strip("/").split("/")
+    methods: set[str] = set()
+    for candidate in request.app.routes:
+        template = candidate.path_components
+        if isinstance(candidate, HTTPRoute) and len(parts) == len(template):
             pairs = zip(template, parts, strict=True)
-            if all(isinstance(wanted, str) is False or wanted == part for wanted, part in pairs):
-                return set(route.methods)
-    return set()
+            if all(not isinstance(wanted, str) or wanted == part for wanted, part in pairs):
+                methods |= set(candidate.methods)
+    return methods
 
 
 def _http_error(request: HttpRequest, error: HTTPException) -> Response[bytes]:
@@ -250,26 +260,39 @@ def _unexpected(request: HttpRequest, error: Exception) -> Response[bytes]:
     return _response(error_answer(error, request.url.path, _service(request)))
 
 
+_HANDLERS: Final = (
+    events,
+    create_events,
+    get_one_event,
+    verify,
+    health,
+    live,
+    ready,
+    healthz,
+    readyz,
+    prometheus,
+    openapi,
+    docs,
+    docs_file,
+    root,
+)
+
+
+def routes() -> list[tuple[str, str]]:
+    """Every method and path, parameters as `{name}`."""
+    return [
+        (method, _PARAMETER_TYPE.sub("}", path))
+        for handler in _HANDLERS
+        for path in sorted(handler.paths)
+        for method in sorted(handler.http_methods)
+    ]
+
+
 def create_app(service: Service) -> AsgiApp:
     """The ASGI application of one service process."""
     settings = service.settings
-    handlers = [
-        create_events,
-        query_events,
-        get_one_event,
-        verify,
-        health,
-        live,
-        ready,
-        healthz,
-        readyz,
-        openapi,
-        docs,
-        docs_file,
-        root,
-    ]
-    if settings.server.metrics_port is None:
-        handlers.append(prometheus)
+    own_port = settings.server.metrics_port is not None
+    handlers = [one for one in _HANDLERS if not (one is prometheus and own_port)]
     framework = Litestar(
         handlers,
         state=State({"service": service}),

@@ -1,6 +1,7 @@
 """Takes requests with events from the body to the answer: decode, check, queue, wait."""
 
 import asyncio
+import contextlib
 from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
@@ -108,8 +109,9 @@ class Ingest:
                 and isinstance(event.event_timestamp, datetime)
                 and event.event_id in wanted
             ):
-                day = event.event_timestamp.astimezone(UTC).date()
-                found.setdefault(event.event_id, day)
+                with contextlib.suppress(OverflowError):  # It will be refused for its own time.
+                    day = event.event_timestamp.astimezone(UTC).date()
+                    found.setdefault(event.event_id, day)
         return found
 
     async def _store(

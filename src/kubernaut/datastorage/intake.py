@@ -308,10 +308,7 @@ class Intake:
 
     def _checked_time(self, timestamp: datetime, now: datetime) -> datetime:
         if timestamp.tzinfo is not UTC:
-            try:
-                timestamp = timestamp.astimezone(UTC)
-            except OverflowError:
-                raise _Refused("$.event_timestamp", "a time in the years 1 to 9999") from None
+            timestamp = _in_utc("$.event_timestamp", timestamp)
         if timestamp > now + FUTURE_TOLERANCE:
             raise _Refused(
                 "$.event_timestamp",
@@ -348,8 +345,15 @@ def _parent(
         return parent_id, parents[parent_id]
     parent_date = event.parent_event_date
     if isinstance(parent_date, datetime):
-        return None, parent_date.astimezone(UTC).date()
+        return None, _in_utc("$.parent_event_date", parent_date).date()
     return None, None
+
+
+def _in_utc(path: str, moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise _Refused(path, "a time in the years 1 to 9999") from None
 
 
 def _address(text: str) -> str | None:

@@ -28,7 +28,7 @@ _MINIMAL: Final = {"event_category": "workflow", "event_action": "workflow.start
 _FULL: Final = {
     "event_id": "0192f3a0-5b5e-7cc3-9f7a-0d5a3c1b2e4f",
     "event_type": "workflowexecution.workflow.completed",
-    "event_timestamp": "2026-11-24T09:30:00.125Z",
+    "event_timestamp": "2026-11-01T09:30:00.125Z",
     "event_category": "workflowexecution",
     "event_action": "completed",
     "event_outcome": "success",
@@ -80,6 +80,10 @@ def _components() -> dict[str, Any]:
         components[payload.__name__].pop("title", None)
     event = components["AuditEvent"]
     event["additionalProperties"] = True
+    event["properties"]["actor_ip"] = {
+        "type": "string",
+        "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"maxLength": 0}],
+    }
     event["dependentRequired"] = {"event_id": ["event_timestamp"]}
     event["properties"]["event_data"] = {
         "description": "Free-form, or, with an inner event_type, one of the catalogue's payloads."
@@ -165,7 +169,7 @@ def _query_parameters() -> list[dict[str, Any]]:
         _parameter(
             "offset",
             {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
-            "Events left out at the start; not together with cursor",
+            "Events left out at the start",
         ),
         _parameter(
             "cursor",
@@ -215,8 +219,10 @@ def _paths() -> dict[str, Any]:
                     {
                         "name": "Prefer",
                         "in": "header",
-                        "schema": {"type": "string", "enum": ["handling=lenient"]},
-                        "description": "Store what is right and tell of the rest (RFC 7240)",
+                        "schema": {"type": "string"},
+                        "example": "handling=lenient",
+                        "description": "With handling=lenient: store what is right and tell of"
+                        " the rest (RFC 7240)",
                     }
                 ],
                 "requestBody": _body(

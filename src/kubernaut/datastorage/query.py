@@ -79,8 +79,6 @@ def parse_query(query: bytes, now: datetime) -> EventQuery:
     if ("detail_key" in values) != ("detail_value" in values):
         missing = "detail_value" if "detail_key" in values else "detail_key"
         faults.append(Fault(missing, "detail_key and detail_value go together"))
-    if "cursor" in values and "offset" in values:
-        faults.append(Fault("offset", "not with a cursor"))
     if faults:
         raise parameters.invalid(faults)
     equal = ("correlation_id", "event_outcome", *_EQUALITY)

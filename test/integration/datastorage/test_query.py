@@ -196,7 +196,6 @@ BAD = {
     "order=up": "order",
     "cursor=!": "cursor",
     "cursor=bm9uZQ": "cursor",
-    "cursor=&offset=1": "offset",
     "detail_key=a": "detail_value",
     "detail_value=a": "detail_key",
     "detail_key=a'b&detail_value=x": "detail_key",

@@ -70,6 +70,14 @@ def test_every_make_target_is_documented_and_nothing_else() -> None:
         assert set(used) <= targets, path
 
 
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_every_file_that_is_named_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    files = re.findall(r"`((?:src|test|docs|hack|benchmarks|\.ci)/[\w./-]+)`", text)
+    for file in files:
+        assert (ROOT / file).exists() or file.startswith("docs/_build"), file
+
+
 def test_the_fixtures_for_contributors_exist() -> None:
     for name, file, _ in table(read("how-to/write-a-test"), "Fixtures"):
         source = (ROOT / file.strip("`")).read_text()
