@@ -55,8 +55,8 @@ def problem_answer(problem: Problem, path: str) -> Answer:
     return Answer(problem.status, MEDIA_TYPE, problem.headers, body)
 
 
-def error_answer(error: Exception, path: str, service: Service) -> Answer:
-    """The answer to a request that raised.
+def error_answer(error: Exception, path: str, service: Service, *, wrote: bool) -> Answer:
+    """The answer to a request that raised; `wrote` if it had something to store.
 
     A database that fails is not our defect; anything unknown is, and is logged as one.
     """
@@ -64,7 +64,7 @@ def error_answer(error: Exception, path: str, service: Service) -> Answer:
         return problem_answer(error, path)
     if found := outage(error):
         service.health.report(found)
-        return problem_answer(unavailable(found), path)
+        return problem_answer(unavailable(found, wrote=wrote), path)
     log.error("unexpected error", path=path, exc_info=error)
     detail = "An internal error occurred. Check server logs for details."
     return problem_answer(Problem("internal-error", detail), path)

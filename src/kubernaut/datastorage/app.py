@@ -33,6 +33,8 @@ from kubernaut.datastorage.service import Service
 from kubernaut.datastorage.verify import verify_chain
 from kubernaut.datastorage.writes import BATCH_PATH, EVENTS_PATH, WriteRoutes, write
 
+# The framework adds the character set to every text.
+_METRICS_TYPE: Final = CONTENT_TYPE_LATEST.replace("; charset=utf-8", "")
 _PARAMETER_TYPE: Final = re.compile(r":[a-z]+\}")
 
 HttpRequest = Request[Any, Any, State]
@@ -192,7 +194,7 @@ async def ready(request: HttpRequest) -> Response[bytes]:
 @get("/metrics")
 async def prometheus() -> Response[bytes]:
     """Prometheus metrics."""
-    return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(metrics.REGISTRY), media_type=_METRICS_TYPE)
 
 
 @get("/openapi.json")
@@ -204,7 +206,7 @@ async def openapi() -> Response[bytes]:
 @get("/docs")
 async def docs() -> Response[bytes]:
     """The API as a page to read and try."""
-    return Response(page(), media_type="text/html; charset=utf-8")
+    return Response(page(), media_type="text/html")
 
 
 @get("/docs/{name:str}")
@@ -257,7 +259,7 @@ def _http_error(request: HttpRequest, error: HTTPException) -> Response[bytes]:
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> Response[bytes]:
-    return _response(error_answer(error, request.url.path, _service(request)))
+    return _response(error_answer(error, request.url.path, _service(request), wrote=False))
 
 
 _HANDLERS: Final = (

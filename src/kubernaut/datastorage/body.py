@@ -34,6 +34,7 @@ class Admission:
         self._limits = limits
         self._requests = 0
         self._bytes = 0
+        self._decompressing = asyncio.Lock()
         metrics.INFLIGHT_REQUESTS.set_function(lambda: self._requests)
         metrics.INFLIGHT_BYTES.set_function(lambda: self._bytes)
 
@@ -115,12 +116,12 @@ class Admission:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _gunzip(self, body: bytes, held: "_Held") -> bytes:
-        held.at_least(len(body) + self._limits.max_body_bytes)
         if len(body) > _THREAD_BYTES:
-            plain = await asyncio.to_thread(self._decompress, body)
+            async with self._decompressing:  # One at a time, since none says how long it will be.
+                plain = await asyncio.to_thread(self._decompress, body)
         else:
             plain = self._decompress(body)
-        held.shrink_to(len(plain))
+        held.at_least(len(plain))
         return plain
 
     def _decompress(self, body: bytes) -> bytes:

@@ -67,12 +67,13 @@ def outage(error: BaseException) -> Outage | None:
     return None
 
 
-def unavailable(found: Outage) -> Problem:
-    """The 503 that tells a client to try again: nothing of its request was stored."""
+def unavailable(found: Outage, *, wrote: bool = True) -> Problem:
+    """The 503 that tells a client to try again; `wrote` if its request had something to store."""
     slug = "database-timeout" if found.state == "timeout" else "database-unavailable"
+    what = "nothing of this request is known to be stored, send it again" if wrote else "ask again"
     return Problem(
         slug,
-        f"{found.reason}; nothing of this request is known to be stored, send it again",
+        f"{found.reason}; {what}",
         retry_after=RETRY_AFTER_SECONDS,
         extensions={"database": found.state},
     )

@@ -45,6 +45,7 @@ class HealthMonitor:
         """Ask the database; within two seconds."""
         found = await self._probe() or self._recent_write_outage()
         if found is None:
+            metrics.DATABASE_UP.set(1)
             return Health("healthy", "connected")
         return Health("unhealthy", found.state, found.reason)
 

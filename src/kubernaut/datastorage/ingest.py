@@ -1,7 +1,6 @@
 """Takes requests with events from the body to the answer: decode, check, queue, wait."""
 
 import asyncio
-import contextlib
 from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
@@ -12,7 +11,7 @@ from kubernaut.datastorage.database import Outage, Readers, unavailable
 from kubernaut.datastorage.intake import Decoded, Intake, Prepared, PreparedEvent
 from kubernaut.datastorage.problems import Problem
 from kubernaut.datastorage.query import parent_dates
-from kubernaut.datastorage.writer import Stored, WriteQueue, WriteRequest
+from kubernaut.datastorage.write_queue import Stored, WriteQueue, WriteRequest
 
 _SLICE: Final = 500
 """Events prepared before other requests get a turn."""
@@ -96,23 +95,11 @@ class Ingest:
         return prepared
 
     async def _parents(self, decoded: Decoded) -> dict[UUID, date]:
-        """The dates of the parents: those stored, and those earlier in the same request."""
+        """The dates of the parents that are stored."""
         wanted = decoded.parent_ids()
         if not wanted:
             return {}
-        pool = await self._readers.pool()
-        found = await parent_dates(pool, wanted)
-        for event in decoded.events:
-            if (
-                event is not None
-                and isinstance(event.event_id, UUID)
-                and isinstance(event.event_timestamp, datetime)
-                and event.event_id in wanted
-            ):
-                with contextlib.suppress(OverflowError):  # It will be refused for its own time.
-                    day = event.event_timestamp.astimezone(UTC).date()
-                    found.setdefault(event.event_id, day)
-        return found
+        return await parent_dates(await self._readers.pool(), wanted)
 
     async def _store(
         self, events: list[PreparedEvent], size: int, *, lenient: bool
@@ -126,11 +113,14 @@ class Ingest:
             raise unavailable(
                 Outage("timeout", f"the commit did not come within {self._timeout:g} seconds")
             ) from None
-        _count(results)
+        _count(results, lenient=lenient)
         return results
 
 
-def _count(results: list[Stored]) -> None:
+def _count(results: list[Stored], *, lenient: bool) -> None:
+    if not lenient and any(result.status in _REFUSED for result in results):
+        # Nothing of it was stored; only what was at fault has a result to count.
+        results = [result for result in results if result.status in _REFUSED]
     created = 0
     for result in results:
         if result.status == "created":

@@ -167,7 +167,7 @@ class Intake:
         self,
         decoded: Decoded,
         now: datetime,
-        parents: Mapping[UUID, date],
+        parents: dict[UUID, date],
         indexes: range | None = None,
     ) -> Prepared:
         """Check decoded events against each other and the clock, and make their rows.
@@ -175,7 +175,8 @@ class Intake:
         Args:
             decoded: what a `decode_` method returned.
             now: the time of receipt, in UTC.
-            parents: the event dates of those named parents that are stored.
+            parents: the event dates of those named parents that are stored; events that are
+                right are added, so that later ones of the request may name them.
             indexes: the part of the request to prepare; a long one is done in parts.
         """
         prepared = Prepared([], [], [])
@@ -190,6 +191,8 @@ class Intake:
             else:
                 prepared.indexes.append(index)
                 prepared.events.append(row)
+                if row.repeatable:
+                    parents.setdefault(row.event_id, row.event_date)
         return prepared
 
     def _check_length(self, length: int) -> None:
@@ -295,7 +298,10 @@ class Intake:
             payload,
         )
         day = timestamp.date()
-        sent = _encode(event) + metadata if metadata else _encode(event)
+        sent = _encode(event)
+        if metadata:
+            self._check_metadata(metadata)
+            sent += metadata
         return PreparedEvent(
             event_id,
             correlation_id,
@@ -317,6 +323,18 @@ class Intake:
         if now - timestamp > self._max_age:
             raise _Refused("$.event_timestamp", f"at most {self._max_age.days} days in the past")
         return timestamp
+
+    def _check_metadata(self, metadata: bytes) -> None:
+        """Members without a column are a payload, too."""
+        if len(metadata) > self._limits.payload_bytes:
+            raise _Refused(
+                "$", f"members that are not known take at most {self._limits.payload_bytes} bytes"
+            )
+        if jsontext.deeper_than(metadata, self._limits.payload_depth):
+            raise _Refused(
+                "$",
+                f"members that are not known nest at most {self._limits.payload_depth} deep",
+            )
 
     def _checked_payload(self, payload: msgspec.Raw | UnsetType) -> str:
         """The payload's text, once it is known to be an object within limits and of its type."""

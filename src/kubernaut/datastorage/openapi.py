@@ -2,7 +2,7 @@
 
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -50,7 +50,7 @@ _FULL: Final = {
 class VerifyRequest(msgspec.Struct, frozen=True):
     """Which chain to verify."""
 
-    correlation_id: str
+    correlation_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
 _TYPES: Final = (

@@ -31,6 +31,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "shutting-down": (503, "Service Shutting Down"),
     "database-unavailable": (503, "Database Unavailable"),
     "database-timeout": (503, "Database Timeout"),
+    "chain-damaged": (503, "Chain Damaged"),
 }
 """Slug to status and title."""
 

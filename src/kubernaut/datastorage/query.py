@@ -27,6 +27,9 @@ _EQUALITY: Final = {
 }
 
 
+_EVENT_ID: Final = EVENT_COLUMNS.index("event_id")
+
+
 class EventQuery(NamedTuple):
     """What to find."""
 
@@ -175,6 +178,8 @@ def _event(record: Record) -> StoredEvent:
         seq,
         hash_,
         previous,
+        _,
+        _,
     ) = record
     row = dict(zip(EVENT_COLUMNS, values, strict=True))
     timestamp: datetime = row["event_timestamp"]
@@ -209,12 +214,13 @@ async def find_events(pool: Pool, query: EventQuery) -> Page:
             total = await connection.fetchval(statement, *arguments)
         statement, arguments = _page_statement(query)
         records = await connection.fetch(statement, *arguments)
-    events = [_event(record) for record in records[: query.limit]]
+    shown = records[: query.limit]
+    events = [_event(record) for record in shown if record[_EVENT_ID] is not None]
     has_more = len(records) > query.limit
     next_cursor = None
     if has_more:
-        last = events[-1]
-        next_cursor = parameters.Cursor.at(last.event_timestamp, last.event_id).token()
+        *_, timestamp, event_id = shown[-1]
+        next_cursor = parameters.Cursor.at(timestamp, event_id).token()
     return Page(
         events,
         Pagination(

@@ -84,17 +84,21 @@ class RequestFrame:
         started = time.perf_counter()
         request_id = _request_id(scope)
         status = 0
+        head = scope["method"] == "HEAD"  # As GET, but for the body (RFC 9110, section 9.3.2).
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         REQUEST_ID.set(request_id)  # The server gives each request a context of its own.
         try:
-            await self._app(scope, receive, send_with_id)
+            inner = {**scope, "method": "GET"} if head else scope
+            await self._app(inner, receive, send_with_id)
         except ClientGoneError:
             pass  # Counted with status 0; there is nobody to answer.
         finally:

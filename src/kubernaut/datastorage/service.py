@@ -21,7 +21,8 @@ from kubernaut.datastorage.ingest import Ingest
 from kubernaut.datastorage.intake import Intake, IntakeLimits
 from kubernaut.datastorage.problems import Problem
 from kubernaut.datastorage.settings import Settings
-from kubernaut.datastorage.writer import WriteQueue, Writer
+from kubernaut.datastorage.write_queue import WriteQueue
+from kubernaut.datastorage.writer import Writer
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,9 @@ class Service:
             lock_timeout=settings.database.lock_timeout,
         )
         self.readers = Readers(self._connections, settings.database.readers)
-        self.health = HealthMonitor(self.readers)
+        # A connection of its own: slow queries must not make the service look unhealthy.
+        self._probe = Readers(self._connections, 1)
+        self.health = HealthMonitor(self._probe)
         self.admission = Admission(limits)
         self._queue = WriteQueue(limits.max_queued_requests)
         metrics.QUEUE_REQUESTS.set_function(lambda: len(self._queue))
@@ -82,6 +85,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*self._writers, self._partitions, return_exceptions=True)
             await self.readers.close()
+            await self._probe.close()
 
     @contextlib.asynccontextmanager
     async def verifying(self) -> AsyncIterator[None]:
@@ -94,6 +98,7 @@ class Service:
             async with asyncio.timeout(self.settings.server.request_timeout):
                 await self._verifications.acquire()
         except TimeoutError:
+            metrics.REFUSALS.labels("verifications").inc()
             raise Problem(
                 "overloaded",
                 "too many chains are being verified; try again later",

@@ -65,13 +65,13 @@ class ChainWalker:
             if gap:
                 self._gap(self._seq + 1, link.seq - 1)
                 before += 1  # The missing rows are not this one's fault.
-                self._before_previous = None
             else:
                 self._check_link(link)
-                self._before_previous = self._previous
+        self._check_content(link)
+        if link.seq != self._seq:
+            self._before_previous = self._previous if link.seq == self._seq + 1 else None
             self._seq = link.seq
             self._previous = link.hash
-        self._check_content(link)
         if sum(self.counts.values()) == before:
             self.verified += 1
 

@@ -49,7 +49,7 @@ class WriteRoutes:
         except ClientGoneError:
             raise
         except Exception as error:  # noqa: BLE001  (every request gets an answer)
-            answer = error_answer(error, scope["path"], self._service)
+            answer = error_answer(error, scope["path"], self._service, wrote=True)
         await answer.send(send)
 
 

@@ -7,9 +7,11 @@ import schemathesis
 
 
 def storable(value: Any) -> Any:
-    """Without NUL, which no text column can hold (its refusal has tests of its own)."""
+    """Without NUL, which no text column can hold, and with whole numbers written as such."""
     if isinstance(value, str):
         return value.replace("\0", "")
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # JSON Schema takes 1.0 for an integer; here it is a fraction.
     if isinstance(value, list):
         return [storable(one) for one in value]
     if isinstance(value, dict):
@@ -30,6 +32,9 @@ def timely(event: Any) -> Any:
 @schemathesis.hook
 def map_case(context: Any, case: Any) -> Any:  # noqa: ARG001  (the hook's signature)
     """Wrong cases stay as wrong as they are."""
+    if case.headers:
+        # A lenient answer is 201 and tells of each event; those have tests of their own.
+        case.headers.pop("Prefer", None)
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return case
     if isinstance(case.body, list):

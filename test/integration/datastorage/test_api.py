@@ -1,7 +1,9 @@
 """What a client sees: stored, found, verified, and the same twice."""
 
+import gzip
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -309,3 +311,74 @@ def test_strict_contract_wants_all_required_fields(start_service: StartService) 
     old = full | {"event_timestamp": (TODAY - timedelta(days=8)).isoformat()}
     assert service.post(EVENTS, old).status_code == 400
     assert service.post(EVENTS, full | {"event_category": "execution"}).status_code == 400
+
+
+def test_head_is_get_without_the_body(shared: DataStorageProcess) -> None:
+    answer = shared.client.head("/health")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+
+
+def test_an_id_of_another_correlation_conflicts_on_any_day(shared: DataStorageProcess) -> None:
+    event = repeatable()
+    shared.post(EVENTS, event)
+    other = event | {
+        "correlation_id": correlation(),
+        "event_timestamp": (TODAY - timedelta(days=3)).isoformat(),
+    }
+    assert shared.post(EVENTS, other).status_code == 409
+
+
+def test_a_parent_that_comes_later_or_is_refused_is_none(shared: DataStorageProcess) -> None:
+    parent = repeatable()
+    child = repeatable(parent_event_id=parent["event_id"])
+    late = shared.post(BATCH, [child, parent])
+    assert [fault["index"] for fault in late.json()["errors"]] == [0]
+    itself = repeatable()
+    itself["parent_event_id"] = itself["event_id"]
+    assert shared.post(EVENTS, itself).status_code == 400
+    wrong = parent | {"actor_ip": "x"}
+    answer = shared.post(BATCH, [wrong, child], Prefer="handling=lenient")
+    assert [result["status"] for result in answer.json()["results"]] == ["rejected", "rejected"]
+
+
+def test_unknown_members_have_the_limits_of_a_payload(shared: DataStorageProcess) -> None:
+    for extra in ({"x": "x" * 262_144}, {"x": json.loads("[" * 10 + "]" * 10)}):
+        answer = shared.post(EVENTS, MINIMAL | extra)
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["path"] == "$"
+
+
+def counted(service: DataStorageProcess, result: str) -> float:
+    wanted = f'datastorage_audit_events_total{{result="{result}"}} '
+    lines = service.get("/metrics").text.splitlines()
+    return float(next((one for one in lines if one.startswith(wanted)), "x 0").split()[1])
+
+
+def test_events_of_a_refused_batch_are_not_counted_as_stored(
+    shared: DataStorageProcess,
+) -> None:
+    known = repeatable()
+    shared.post(EVENTS, known)
+    created, conflicts = counted(shared, "created"), counted(shared, "conflict")
+    shared.post(BATCH, [repeatable(), known | {"event_action": "x"}, repeatable()])
+    assert counted(shared, "created") == created
+    assert counted(shared, "conflict") == conflicts + 1
+
+
+def test_events_of_equal_time_come_in_the_order_of_their_batch(
+    shared: DataStorageProcess,
+) -> None:
+    name = correlation()
+    batch = [MINIMAL | {"correlation_id": name, "event_data": {"n": n}} for n in range(50)]
+    assert shared.post(BATCH, batch).status_code == 201
+    assert [one["event_data"]["n"] for one in stored(shared, name)] == list(range(50))
+
+
+def test_many_gzip_bodies_at_once_are_taken(shared: DataStorageProcess) -> None:
+    body = gzip.compress(json.dumps([MINIMAL] * 50).encode())
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: shared.post(BATCH, body, **{"Content-Encoding": "gzip"}), range(80))
+        )
+    assert {answer.status_code for answer in answers} == {201}

@@ -10,7 +10,7 @@ import pytest
 
 from kubernaut.audit import uuid7
 from kubernaut.datastorage.chain import EVENT_COLUMNS, link_hash, link_prefix
-from test.datastorage_service import BATCH, DataStorageProcess
+from test.datastorage_service import BATCH, EVENTS, DataStorageProcess
 
 LENGTH = 6
 
@@ -76,6 +76,8 @@ def test_an_edited_event_is_a_content_mismatch(
     assert findings(service, name) == [("content_mismatch", 3)]
     (finding,) = service.verify(name)["tampered_events"]
     assert finding["event_id"] == str(edited[0])
+    events = service.get(EVENTS, correlation_id=name, order="asc").json()["data"]
+    assert finding["previous_hash"] == events[1]["event_hash"]
 
 
 EDITS: dict[str, LiteralString] = {
@@ -259,6 +261,46 @@ def test_a_head_that_does_not_fit_is_a_head_mismatch(
     name = write_chain(service)
     execute(migrated_url, HEADS[how], name)
     assert findings(service, name) == [("head_mismatch", LENGTH)]
+
+
+def test_a_chain_whose_head_was_put_back_takes_nothing_until_it_is_mended(
+    service: DataStorageProcess, migrated_url: str
+) -> None:
+    name, other = write_chain(service), write_chain(service)
+    execute(migrated_url, "UPDATE chain_head SET seq = 2 WHERE correlation_id = %s", name)
+    event = {"event_category": "workflow", "event_action": "a"}
+    answer = service.post(BATCH, [event | {"correlation_id": name}])
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "https://kubernaut.ai/problems/chain-damaged"
+    assert int(answer.headers["retry-after"]) > 0
+    assert service.post(BATCH, [event | {"correlation_id": other}]).status_code == 201
+    execute(
+        migrated_url,
+        "UPDATE chain_head AS h SET seq = c.seq, hash = c.hash FROM audit_chain AS c"
+        " WHERE h.correlation_id = %s AND c.correlation_id = h.correlation_id AND c.seq = 6",
+        name,
+    )
+    assert service.post(BATCH, [event | {"correlation_id": name}]).status_code == 201
+    assert findings(service, name) == []
+
+
+def test_a_page_whose_event_is_gone_does_not_end_the_listing(
+    service: DataStorageProcess, migrated_url: str
+) -> None:
+    name = write_chain(service)
+    execute(
+        migrated_url,
+        "DELETE FROM audit_events WHERE event_id IN"
+        " (SELECT event_id FROM audit_chain WHERE correlation_id = %s AND seq IN (3, 4))",
+        name,
+    )
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = service.get(EVENTS, correlation_id=name, order="asc", limit=2, cursor=cursor).json()
+        seen += [event["chain_seq"] for event in page["data"]]
+        cursor = page["pagination"].get("next_cursor")
+    assert seen == [1, 2, 5, 6]
 
 
 def test_a_long_chain_is_verified_in_bounded_memory(service: DataStorageProcess) -> None:

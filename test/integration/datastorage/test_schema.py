@@ -18,6 +18,7 @@ from kubernaut.datastorage import (
 from kubernaut.local import PostgresServer
 from test.conftest import new_database
 from test.datastorage_service import EVENTS, DataStorageProcess, StartService, starting
+from test.polling import wait_for
 
 LOGIN, PASSWORD = "kubernaut_test_login", "pass'word"
 
@@ -142,13 +143,17 @@ def test_this_and_the_next_month_are_made_ahead(
     assert service.get("/health").status_code == 200
     today = datetime.now(UTC).date()
     following = today.replace(day=1) + timedelta(days=31)
-    with psycopg.connect(migrated_url) as connection:
+    wanted = {f"audit_events_{day:%Y_%m}" for day in (today, following)}
+    wait_for(lambda: wanted <= partitions(migrated_url), 10, "the partitions")
+
+
+def partitions(url: str) -> set[str]:
+    with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT inhrelid::regclass::text FROM pg_inherits"
             " WHERE inhparent = 'audit_events'::regclass"
         ).fetchall()
-    wanted = {f"audit_events_{day:%Y_%m}" for day in (today, following)}
-    assert wanted <= {row[0] for row in rows}
+    return {row[0] for row in rows}
 
 
 def test_migrating_twice_and_at_once_is_migrating_once(database_url: str) -> None:

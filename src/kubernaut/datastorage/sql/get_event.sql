@@ -5,7 +5,7 @@ SELECT
     e.resource_type, e.resource_id, e.resource_name, e.correlation_id, e.trace_id,
     e.span_id, e.namespace, e.cluster_id, e.severity, e.error_code, e.error_message,
     e.event_metadata, e.event_data,
-    c.seq, c.hash, p.hash
+    c.seq, c.hash, p.hash, c.event_timestamp, c.event_id
 FROM audit_chain AS c
 JOIN audit_events AS e
     ON e.event_id = c.event_id AND e.event_date = (c.event_timestamp AT TIME ZONE 'UTC')::date

@@ -6,7 +6,7 @@ SELECT
     e.resource_type, e.resource_id, e.resource_name, e.correlation_id, e.trace_id,
     e.span_id, e.namespace, e.cluster_id, e.severity, e.error_code, e.error_message,
     e.event_metadata, e.event_data,
-    c.seq, c.hash, p.hash
+    c.seq, c.hash, p.hash, e.event_timestamp, e.event_id
 FROM (SELECT e.* FROM audit_events AS e /* where */ /* rest */) AS e
 LEFT JOIN audit_chain AS c
     ON c.event_id = e.event_id AND c.correlation_id = e.correlation_id

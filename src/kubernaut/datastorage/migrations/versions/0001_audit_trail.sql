@@ -136,8 +136,9 @@ $$;
 
 -- One round trip at the start of a write: makes missing heads, locks all of them in sorted order
 -- (so that writers wait for each other and never deadlock), and answers with the heads
--- (event_id null) and with the events among those asked for that are stored already.
-CREATE FUNCTION audit_lock_heads(correlations text[], event_correlations text[], event_ids uuid[])
+-- (event_id null) and with the events of the asked ids that are stored already, also under another
+-- correlation.
+CREATE FUNCTION audit_lock_heads(correlations text[], event_ids uuid[])
 RETURNS TABLE (correlation_id text, seq bigint, hash bytea, event_id uuid, request_digest bytea)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -153,15 +154,13 @@ BEGIN
         ORDER BY h.correlation_id FOR NO KEY UPDATE;
     RETURN QUERY
         SELECT c.correlation_id::text, c.seq, NULL::bytea, c.event_id, c.request_digest
-        FROM unnest(event_correlations, event_ids) AS asked (correlation_id, event_id)
-        JOIN public.audit_chain AS c
-            ON c.event_id = asked.event_id AND c.correlation_id = asked.correlation_id;
+        FROM public.audit_chain AS c WHERE c.event_id = ANY (event_ids);
 END
 $$;
 
 REVOKE ALL ON FUNCTION audit_ensure_partition(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit_ensure_partition(date) TO kubernaut_datastorage;
-GRANT EXECUTE ON FUNCTION audit_lock_heads(text[], text[], uuid[]) TO kubernaut_datastorage;
+GRANT EXECUTE ON FUNCTION audit_lock_heads(text[], uuid[]) TO kubernaut_datastorage;
 GRANT SELECT, INSERT ON audit_events, audit_chain TO kubernaut_datastorage;
 GRANT SELECT, INSERT, UPDATE ON chain_head TO kubernaut_datastorage;
 GRANT SELECT ON alembic_version TO kubernaut_datastorage;
