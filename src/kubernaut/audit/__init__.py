@@ -3,23 +3,42 @@
 The vocabulary (events, payloads, identifiers) is shared with DataStorage.
 """
 
+from kubernaut.audit._builders import (
+    EnvelopeFields,
+    EventFields,
+    free_form_event,
+    typed_event,
+)
 from kubernaut.audit._client import AsyncClient, Client, EventFilter, ServerProblemError
-from kubernaut.audit._event import AuditEvent, StrictAuditEvent
-from kubernaut.audit._identity import uuid7
-from kubernaut.audit._journal import IdReusedError, JournalError, JournalFullError
-from kubernaut.audit._limits import DeliveryLimits
-from kubernaut.audit._payload import PayloadError, check_payload
-from kubernaut.audit._receipt import Receipt
-from kubernaut.audit._snapshot import InvalidEventError
-from kubernaut.audit._store import (
-    AuditStore,
-    Flushed,
+from kubernaut.audit._entries import Fate, Quarantined
+from kubernaut.audit._errors import (
+    IdReusedError,
+    InvalidEventError,
+    JournalError,
+    JournalFullError,
     NotDeliveredError,
     StoreClosedError,
-    StoreHealth,
-    StoreStats,
 )
+from kubernaut.audit._event import AuditEvent, StrictAuditEvent
+from kubernaut.audit._identity import deterministic_id, uuid7
+from kubernaut.audit._limits import DeliveryLimits
+from kubernaut.audit._modes import Mode
+from kubernaut.audit._payload import PayloadError, check_payload
+from kubernaut.audit._receipt import Receipt
+from kubernaut.audit._state import Flushed, StoreHealth, StoreStats
+from kubernaut.audit._store import AuditStore
 from kubernaut.audit._transport import Endpoint, TransportError
+from kubernaut.audit._workflow_events import (
+    FailureReason,
+    WorkflowEventFields,
+    WorkflowPhase,
+    WorkflowRun,
+    workflow_completed,
+    workflow_execution_started,
+    workflow_failed,
+    workflow_selection_completed,
+    workflow_started,
+)
 
 __all__ = [
     "AsyncClient",
@@ -28,14 +47,20 @@ __all__ = [
     "Client",
     "DeliveryLimits",
     "Endpoint",
+    "EnvelopeFields",
+    "EventFields",
     "EventFilter",
+    "FailureReason",
+    "Fate",
     "Flushed",
     "IdReusedError",
     "InvalidEventError",
     "JournalError",
     "JournalFullError",
+    "Mode",
     "NotDeliveredError",
     "PayloadError",
+    "Quarantined",
     "Receipt",
     "ServerProblemError",
     "StoreClosedError",
@@ -43,6 +68,17 @@ __all__ = [
     "StoreStats",
     "StrictAuditEvent",
     "TransportError",
+    "WorkflowEventFields",
+    "WorkflowPhase",
+    "WorkflowRun",
     "check_payload",
+    "deterministic_id",
+    "free_form_event",
+    "typed_event",
     "uuid7",
+    "workflow_completed",
+    "workflow_execution_started",
+    "workflow_failed",
+    "workflow_selection_completed",
+    "workflow_started",
 ]

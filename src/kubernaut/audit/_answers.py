@@ -10,12 +10,14 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from kubernaut.audit._journal import Entry, Outcome
+from kubernaut.audit._entries import Entry, Fate, Outcome
 
 _PROBLEM: Final = "application/problem+json"
 _CONDEMNING: Final = (400, 409, 413, 422)
+_TOO_MANY: Final = "batch-size-exceeded"
 _MAX_RETRY_AFTER_SECONDS: Final = 300.0
-_STORED: Final = {"created": "delivered", "duplicate": "duplicate"}
+
+Cap = Literal["events", "bytes"]
 
 
 class Settled(NamedTuple):
@@ -27,10 +29,10 @@ class Settled(NamedTuple):
 class Split(NamedTuple):
     """The batch was refused as a whole: send its halves.
 
-    `too_large` says that later batches had better be smaller, too.
+    `cap` says what it had too much of, if that was it; later batches had better have less.
     """
 
-    too_large: bool
+    cap: Cap | None
 
 
 class TryAgain(NamedTuple):
@@ -62,6 +64,10 @@ class _Batch(msgspec.Struct):
     results: list[_Result] | None = None
 
 
+class _Queued(msgspec.Struct):
+    status: Literal["accepted"]
+
+
 class _Problem(msgspec.Struct):
     type: str = "about:blank"
     title: str = ""
@@ -69,6 +75,7 @@ class _Problem(msgspec.Struct):
 
 
 _decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_queued = msgspec.json.Decoder(_Queued).decode
 _decode_problem = msgspec.json.Decoder(_Problem).decode
 
 
@@ -85,48 +92,68 @@ def judge(
     """
     if status == 201:  # noqa: PLR2004
         return _stored(batch, body)
-    if status == 202:  # noqa: PLR2004  (an old server queued the batch in Redis)
-        return Settled([Outcome(entry, "unconfirmed") for entry in batch])
+    if status == 202:  # noqa: PLR2004
+        return _queued(batch, body)
     problem = _problem(headers, body)
     if problem is not None and status in _CONDEMNING:
         return _refused(batch, status, problem)
+    if status == 413 and len(batch) > 1:  # noqa: PLR2004  (a proxy's: a smaller batch may pass)
+        return Split("bytes")
     what = f"HTTP {status}"
     if problem is not None:
         what += f": {problem.detail or problem.title}"
     return TryAgain(what, _retry_after(headers), new_token=status == 401)  # noqa: PLR2004
 
 
+def _queued(batch: Sequence[Entry], body: bytes) -> Judgement:
+    """A server of the old contract has put the batch into Redis; a proxy's 202 says nothing."""
+    try:
+        _decode_queued(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return TryAgain(f"HTTP 202 with an answer that is not understood: {error}")
+    return Settled([Outcome(entry, "unconfirmed") for entry in batch])
+
+
 def _stored(batch: Sequence[Entry], body: bytes) -> Judgement:
     try:
         answer = _decode_batch(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         return TryAgain(f"HTTP 201 with an answer that is not understood: {error}")
-    if answer.results is None:  # A server of the old contract stores all or nothing.
-        return Settled([Outcome(entry, "delivered") for entry in batch])
-    if len(answer.results) != len(batch):
-        return TryAgain(f"HTTP 201 with {len(answer.results)} results for {len(batch)} events")
-    return Settled(
-        [_outcome(entry, result) for entry, result in zip(batch, answer.results, strict=True)]
-    )
+    results = answer.results
+    if results is None:  # A server of the old contract stores all or nothing.
+        results = [_Result("created")] * len(answer.event_ids)
+    if len(results) != len(batch):
+        return TryAgain(f"HTTP 201 with {len(results)} results for {len(batch)} events")
+    return Settled([_outcome(entry, result) for entry, result in zip(batch, results, strict=True)])
 
 
 def _outcome(entry: Entry, result: _Result) -> Outcome:
-    if counter := _STORED.get(result.status):
-        return Outcome(entry, counter)
-    if result.status == "conflict" and entry.own_id:
-        return Outcome(entry, "conflict_own")
-    faults = "; ".join(f"{fault.path}: {fault.rule}" for fault in result.errors)
-    return Outcome(entry, "quarantined", f"{result.status}: {faults}" if faults else result.status)
+    match result.status:
+        case "created" | "duplicate" as fate:
+            return Outcome(entry, fate)
+        case "conflict":
+            return _conflict(entry, "the server has this event_id with other content")
+        case "rejected":
+            faults = "; ".join(f"{fault.path}: {fault.rule}" for fault in result.errors)
+            return Outcome(entry, "quarantined", f"rejected: {faults}")
+
+
+def _conflict(entry: Entry, reason: str) -> Outcome:
+    if entry.own_id:
+        fate: Fate = "duplicate"
+        return Outcome(entry, fate, own_conflict=True)
+    return Outcome(entry, "quarantined", f"conflict: {reason}")
 
 
 def _refused(batch: Sequence[Entry], status: int, problem: _Problem) -> Judgement:
-    too_large = status == 413 or problem.type.endswith("batch-size-exceeded")  # noqa: PLR2004
     if len(batch) > 1:
-        return Split(too_large)
+        if problem.type.endswith(_TOO_MANY):
+            return Split("events")
+        return Split("bytes" if status == 413 else None)  # noqa: PLR2004
     (entry,) = batch
-    if status == 409 and entry.own_id:  # noqa: PLR2004
-        return Settled([Outcome(entry, "conflict_own")])
     reason = f"HTTP {status}: {problem.detail or problem.title or problem.type}"
+    if status == 409:  # noqa: PLR2004
+        return Settled([_conflict(entry, reason)])
     return Settled([Outcome(entry, "quarantined", reason)])
 
 
@@ -135,22 +162,25 @@ def _problem(headers: Mapping[str, str], body: bytes) -> _Problem | None:
         return None
     try:
         return _decode_problem(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `Retry-After`, a number or a date (RFC 9110, section 10.2.3)."""
+    """Seconds from `Retry-After`, a number or a date (RFC 9110, section 10.2.3).
+
+    None if that is now: then our own pause counts, or there would be none.
+    """
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         seconds = float(value)
     else:
         import email.utils  # noqa: PLC0415  (rare, and slow to load)
 
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)
+    return min(seconds, _MAX_RETRY_AFTER_SECONDS) if seconds > 0 else None

@@ -9,73 +9,34 @@ One thread with an event loop of its own. Invariants:
 import asyncio
 import logging
 import random
+import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from kubernaut.audit._answers import Settled, Split, TryAgain, judge
-from kubernaut.audit._journal import Entry, Journal, JournalError, Outcome
-from kubernaut.audit._limits import DeliveryLimits
+from kubernaut.audit._entries import Entry, Outcome
+from kubernaut.audit._errors import JournalError
+from kubernaut.audit._journal import Journal
+from kubernaut.audit._limits import Caps, DeliveryLimits
 from kubernaut.audit._transport import AsyncTransport, Endpoint, TransportError, described
+from kubernaut.audit._window import Window
 
 log = logging.getLogger("kubernaut.audit")
 
-_WINDOW_EVENTS: Final = 4000
-_WINDOW_BYTES: Final = 8 * 2**20
 _BATCH_PATH: Final = "/api/v1/audit/events/batch"
 _LENIENT: Final = {"Prefer": "handling=lenient"}
-_CHUNK_EVENTS: Final = 1000
 _CHORES_EVERY_SECONDS: Final = 30.0
+_CANCEL_SECONDS: Final = 1.0
 
 
-class _Window:
-    """The first pending events, in memory; some of them are in flight."""
+class _Loop(asyncio.SelectorEventLoop):
+    """Looks names up in the sending thread, which has nothing else to do: no thread for it."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self.waiting: deque[Entry] = deque()
-        self._bytes = 0
-        self._read_to: int | None = None
-
-    def fill(self) -> None:
-        """Read on from the journal, while there is room."""
-        while len(self.waiting) < _WINDOW_EVENTS // 2 and self._bytes < _WINDOW_BYTES:
-            found = 0
-            for entry in self._journal.read(after=self._read_to, limit=_CHUNK_EVENTS):
-                self.waiting.append(entry)
-                self._bytes += len(entry.body)
-                self._read_to = entry.position
-                found += 1
-                if self._bytes >= _WINDOW_BYTES:
-                    break
-            if found < _CHUNK_EVENTS:
-                return
-
-    def rewind(self) -> None:
-        """Forget what is not in flight, and read from the beginning next time."""
-        self.waiting.clear()
-        self._bytes = 0
-        self._read_to = None
-
-    def take(self, busy: set[str], max_events: int, max_bytes: int) -> list[Entry]:
-        """The next batch: first come, first sent, but nothing of a busy correlation."""
-        batch: list[Entry] = []
-        passed: list[Entry] = []
-        size = 2
-        while self.waiting:
-            entry = self.waiting.popleft()
-            if entry.correlation_id in busy:
-                passed.append(entry)
-                continue
-            if batch and (size + len(entry.body) + 1 > max_bytes or len(batch) >= max_events):
-                passed.append(entry)
-                break
-            batch.append(entry)
-            size += len(entry.body) + 1
-        self.waiting.extendleft(reversed(passed))
-        self._bytes -= sum(len(entry.body) for entry in batch)
-        return batch
+    async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        return socket.getaddrinfo(*args, **kwargs)
 
 
 class Delivery:
@@ -86,9 +47,12 @@ class Delivery:
         endpoint: the server.
         limits: how batches are made.
         settled: called after outcomes are committed, from the sending thread.
-        attempted: called after each request with the class of its outcome.
+        attempted: called after each request with the class of its outcome and its seconds.
         chores: called now and then from the sending thread; True: there are events in the
             journal before those that were read already.
+
+    Attributes:
+        last_error: why the last request failed; None once one succeeds.
     """
 
     def __init__(  # noqa: PLR0913  (its neighbours)
@@ -98,21 +62,20 @@ class Delivery:
         limits: DeliveryLimits,
         *,
         settled: Callable[[list[Outcome]], None],
-        attempted: Callable[[str], None],
+        attempted: Callable[[str, float], None],
         chores: Callable[[], bool],
     ) -> None:
         self._chores = chores
         self._journal = journal
         self._limits = limits
+        self._caps = Caps(limits)
         self._settled = settled
         self._attempted = attempted
         self._transport = AsyncTransport(endpoint)
-        self._window = _Window(journal)
+        self._window = Window(journal)
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._again: deque[list[Entry]] = deque()  # Failed batches and halves of refused ones.
-        self._max_events = limits.batch_events
-        self._max_bytes = limits.batch_bytes
         self._failures = 0
         self._not_before = 0.0
         self._rewind = False
@@ -126,10 +89,15 @@ class Delivery:
         self._started = threading.Event()
         self.last_error: str | None = None
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def start(self) -> bool:
+        """Start the thread; False: there are no threads to be had."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            log.warning("audit events stay in the journal, nothing can send them: %s", error)
+            return False
         self._started.wait()
+        return True
 
     def wake(self, *, urgent: bool = False) -> None:
         """There may be something to send; `urgent`: without lingering."""
@@ -146,7 +114,7 @@ class Delivery:
         self._thread.join(timeout)
         if self._thread.is_alive():
             self._call(self._cancel_all)
-            self._thread.join(1)
+            self._thread.join(_CANCEL_SECONDS)
 
     def _call(self, change: Callable[[], None]) -> None:
         loop, changed = self._loop, self._changed
@@ -168,7 +136,8 @@ class Delivery:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._main())
         except Exception:
             log.exception("audit delivery ended unexpectedly; events stay in the journal")
         finally:
@@ -181,15 +150,29 @@ class Delivery:
         try:
             while not self._stopping:
                 self._changed.clear()
-                await self._linger()
-                self._awake = False
-                self._do_chores()
-                self._start_batches()
+                try:
+                    await self._look()
+                except Exception as error:
+                    log.exception("audit delivery failed unexpectedly, and goes on")
+                    self._failed(TryAgain(repr(error)))
                 await self._pause()
             if self._tasks:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
             await self._transport.close()
+
+    async def _look(self) -> None:
+        if self._may_send():
+            await self._linger()
+            self._awake = False  # From here on, what is recorded may be missed by this look.
+            self._start_batches()
+        self._do_chores()
+
+    def _may_send(self) -> bool:
+        """Whether looking can lead to anything; if not, there is no use in being woken either."""
+        assert self._loop is not None  # noqa: S101
+        allowed = 1 if self._failures else self._limits.in_flight
+        return len(self._tasks) < allowed and self._loop.time() >= self._not_before
 
     async def _linger(self) -> None:
         """Let a batch fill up, unless it is full already or somebody waits for it."""
@@ -198,7 +181,7 @@ class Delivery:
         while (  # noqa: ASYNC110  (what it looks at are plain attributes of other threads)
             not self._urgent
             and not self._stopping
-            and self._journal.pending_events < self._max_events
+            and self._journal.tally.pending < self._caps.events
             and self._loop.time() < until
         ):
             await asyncio.sleep(self._limits.linger / 5)
@@ -206,16 +189,19 @@ class Delivery:
 
     def _do_chores(self) -> None:
         assert self._loop is not None  # noqa: S101
-        if self._loop.time() >= self._next_chores:
-            self._next_chores = self._loop.time() + _CHORES_EVERY_SECONDS
+        if self._loop.time() < self._next_chores:
+            return
+        self._next_chores = self._loop.time() + _CHORES_EVERY_SECONDS
+        try:
             self._rewind = self._chores() or self._rewind
+        except JournalError as error:
+            log.error("the audit journals could not be looked after: %s", error)  # noqa: TRY400
 
     async def _pause(self) -> None:
         assert self._loop is not None  # noqa: S101
         assert self._changed is not None  # noqa: S101
-        now = self._loop.time()
         until = self._next_chores
-        if now < self._not_before < until:
+        if self._loop.time() < self._not_before < until:
             until = self._not_before
         try:
             async with asyncio.timeout_at(until):
@@ -224,20 +210,11 @@ class Delivery:
             return
 
     def _start_batches(self) -> None:
-        assert self._loop is not None  # noqa: S101
         if self._rewind and not self._tasks:
             self._rewind = False
             self._again.clear()
             self._window.rewind()
-        allowed = 1 if self._failures else self._limits.in_flight
-        while (
-            len(self._tasks) < allowed
-            and not self._rewind
-            and self._loop.time() >= self._not_before
-        ):
-            batch = self._next()
-            if not batch:
-                return
+        while not self._rewind and self._may_send() and (batch := self._next()):
             self._busy.update(entry.correlation_id for entry in batch)
             task = asyncio.create_task(self._send(batch))
             self._tasks.add(task)
@@ -258,12 +235,13 @@ class Delivery:
         except JournalError as error:
             self._failed(TryAgain(str(error)))
             return []
-        return self._window.take(self._busy, self._max_events, self._max_bytes)
+        return self._window.take(self._busy, self._caps.events, self._caps.bytes)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("sending failed unexpectedly", exc_info=error)
+            log.error("sending audit events failed unexpectedly", exc_info=error)
+            self._failed(TryAgain(repr(error)))
         if self._changed is not None:
             self._changed.set()
 
@@ -278,53 +256,51 @@ class Delivery:
 
     async def _send_once(self, batch: list[Entry]) -> bool:
         body = b"[" + b",".join(entry.body for entry in batch) + b"]"
+        started = time.perf_counter()
         try:
             status, headers, content = await self._transport.request(
                 "POST", _BATCH_PATH, {}, _LENIENT, body
             )
         except TransportError as error:
-            self._attempted("network")
+            self._attempted("network", time.perf_counter() - started)
             self._failed(TryAgain(described(error)))
             return False
-        self._attempted(f"{status // 100}xx")
-        judgement = judge(batch, status, headers, content)
-        if isinstance(judgement, TryAgain):
-            self._failed(judgement)
-            return False
-        if isinstance(judgement, Split):
-            self._split(batch, judgement)
-            return True
-        return self._settle(judgement)
+        self._attempted(f"{status // 100}xx", time.perf_counter() - started)
+        match judge(batch, status, headers, content):
+            case TryAgain() as why:
+                self._failed(why)
+                return False
+            case Split(cap):
+                self._split(batch, cap)
+                return True
+            case Settled(outcomes):
+                return self._settle(outcomes)
 
-    def _split(self, batch: list[Entry], split: Split) -> None:
+    def _split(self, batch: list[Entry], cap: str | None) -> None:
+        if cap == "events":
+            self._caps.too_many(batch)
+        elif cap == "bytes":
+            self._caps.too_long(batch)
         middle = len(batch) // 2
-        if split.too_large:
-            self._max_events = max(1, min(self._max_events, middle))
-            size = sum(len(entry.body) for entry in batch)
-            self._max_bytes = max(2, min(self._max_bytes, size // 2))
         self._again.appendleft(batch[middle:])
         self._again.appendleft(batch[:middle])
 
-    def _settle(self, judgement: Settled) -> bool:
+    def _settle(self, outcomes: list[Outcome]) -> bool:
         try:
-            self._journal.settle(judgement.outcomes)
+            self._journal.settle(outcomes)
         except JournalError as error:
             # The server has them; sent again they are duplicates.
             self._failed(TryAgain(str(error)))
             return False
+        if self._failures:
+            log.info("audit events are delivered again")
         self._failures = 0
         self._not_before = 0.0
         self.last_error = None
-        for entry, counter, reason in judgement.outcomes:
-            if counter in ("quarantined", "conflict_own"):
-                log.error(
-                    "audit event %s of correlation %s: %s: %s",
-                    entry.event_id,
-                    entry.correlation_id,
-                    counter,
-                    reason or "stored before with other content",
-                )
-        self._settled(judgement.outcomes)
+        for outcome in outcomes:
+            if outcome.fate == "quarantined" or outcome.own_conflict:
+                _log_refusal(outcome)
+        self._settled(outcomes)
         return True
 
     def _failed(self, why: TryAgain) -> None:
@@ -341,3 +317,20 @@ class Delivery:
         )
         pause = why.after if why.after is not None else random.uniform(0, ceiling)  # noqa: S311
         self._not_before = max(self._not_before, self._loop.time() + pause)
+
+
+def _log_refusal(outcome: Outcome) -> None:
+    entry = outcome.entry
+    if outcome.own_conflict:
+        log.warning(
+            "audit event %s of correlation %s was stored before with other content",
+            entry.event_id,
+            entry.correlation_id,
+        )
+    else:
+        log.error(
+            "audit event %s of correlation %s: refused by the server, in quarantine: %s",
+            entry.event_id,
+            entry.correlation_id,
+            outcome.reason,
+        )

@@ -4,9 +4,10 @@ WAL mode with `synchronous=FULL`: a commit returns after the disk has it. Group 
 thread of its own: of those who wait for a commit, whoever gets the lock commits for all of them.
 While it waits for the disk, the others queue up behind it.
 
-A failed write counts as not written. The connection is closed, and before anything else is
-committed the whole log is copied into the file anew: the kernel may have dropped pages that it
-could not write, and what is appended behind such a hole would be lost with it.
+A failed write counts as not written: the connection is closed, and opened again for what comes
+next. Whenever a file is opened its whole log is copied into it anew: after a failed write, here or
+in a process that has ended, the log may hold pages that the kernel shows and the disk does not
+have, and what is appended behind such a hole would be lost with it.
 """
 
 import sqlite3
@@ -16,30 +17,44 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from kubernaut.audit._entries import IdReusedError, JournalError, JournalFullError
+from kubernaut.audit._errors import JournalError, JournalFullError
+from kubernaut.audit._measures import Buckets
 
 T = TypeVar("T")
 
-Refusal = (IdReusedError, JournalFullError)
-"""What a change may raise before it has written anything, to fail alone."""
+_BUSY_SECONDS: Final = 5.0
+_WAL_BYTES_KEPT: Final = 16 * 2**20
 
 
 class Command(Generic[T]):
-    """A change that waits for the next commit."""
+    """A change that waits for the next commit.
 
-    __slots__ = ("_error", "_result", "done", "work")
+    Args:
+        work: makes the change. It may raise `JournalFullError`, before it has changed anything,
+            to fail alone; any other exception fails all that would be committed with it.
+        failed: told of the error if the change is not made, by the thread that commits.
+    """
 
-    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
+    __slots__ = ("_error", "_failed", "_result", "done", "work")
+
+    def __init__(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
         self.work = work
         self.done = False
+        self._failed = failed
         self._result: T | None = None
         self._error: BaseException | None = None
 
     def finish(self, result: T | None, error: BaseException | None) -> None:
         """Keep what the commit brought."""
         self._result, self._error, self.done = result, error, True
+        if error is not None and self._failed is not None:
+            self._failed(error)
 
     def result(self) -> T:
         """The work's result, or its error."""
@@ -49,34 +64,50 @@ class Command(Generic[T]):
 
 
 class GroupCommit:
-    """One file. Who derives from it says what is in it.
+    """One file. Who derives from it says what is in it, by the methods that it overrides.
 
     Args:
         path: the SQLite file; made where it is missing.
+
+    Attributes:
+        commit_seconds: how long commits took.
+        last_error: why the last commit failed; None once one succeeds.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.fsync_seconds = 0.0
+        self.commit_seconds = Buckets()
         self._queue: deque[Command[Any]] = deque()
         self._lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
-        self._suspect = False
         self._closed = False
+        self.last_error: str | None = None
 
     def _opened(self, connection: sqlite3.Connection) -> None:
         """Called with every new connection that writes."""
 
+    def _beginning(self, connection: sqlite3.Connection) -> None:
+        """Called at the beginning of every transaction."""
+
     def _committing(self, connection: sqlite3.Connection) -> None:
         """Called at the end of every transaction."""
 
-    def _undone(self, error: BaseException) -> None:
-        """Called when a transaction was rolled back."""
+    def _committed(self) -> None:
+        """Called once a transaction is on disk, before anybody is told."""
 
-    def submit(self, work: Callable[[sqlite3.Connection], T]) -> Command[T]:
+    @property
+    def queued(self) -> int:
+        """How many changes wait for a commit."""
+        return len(self._queue)
+
+    def submit(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> Command[T]:
         """Queue a change; it is done once `commit` has returned for it."""
-        command = Command(work)
+        command = Command(work, failed)
         self._queue.append(command)
         return command
 
@@ -110,10 +141,11 @@ class GroupCommit:
             # Whatever it was, also a Ctrl-C in the thread that happens to commit for all: nobody
             # may go on waiting, and nothing of it counts.
             failure = error if isinstance(error, JournalError) else _interrupted(self.path, error)
+            self._abandon()
+            self.last_error = str(failure)
             for command in group:
                 if not command.done:
                     command.finish(None, failure)
-            self._abandon(error)
             if not isinstance(error, Exception):
                 raise
 
@@ -121,34 +153,26 @@ class GroupCommit:
         connection = self._connected()
         results: list[tuple[Any, BaseException | None]] = []
         connection.execute("BEGIN IMMEDIATE")
+        self._beginning(connection)
         for command in group:
             try:
                 results.append((command.work(connection), None))
-            except Refusal as refusal:
+            except JournalFullError as refusal:
                 results.append((None, refusal))
         self._committing(connection)
         started = time.perf_counter()
         connection.execute("COMMIT")
-        self.fsync_seconds = time.perf_counter() - started
+        self.commit_seconds.observe(time.perf_counter() - started)
+        self._committed()
+        self.last_error = None
         return results
-
-    @contextmanager
-    def _alone(self) -> Iterator[sqlite3.Connection]:
-        """The connection that writes, with nobody's transaction on it."""
-        with self._lock:
-            try:
-                with translated(self.path):
-                    yield self._connected()
-            except BaseException as error:
-                self._abandon(error)
-                raise
 
     def _connected(self) -> sqlite3.Connection:
         if self._closed:
             raise JournalError(f"the journal {self.path} is closed")
         if self._writer is None:
             connection = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False, timeout=5
+                self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
             )
             try:
                 self._prepare(connection)
@@ -159,22 +183,42 @@ class GroupCommit:
         return self._writer
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Of use to a new file only.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        if self._suspect:
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
-                raise JournalError(f"the journal {self.path} failed, and is still being read")
-            self._suspect = False
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
+        _checkpoint(connection)
         self._opened(connection)
 
-    def _abandon(self, error: BaseException) -> None:
+    def _abandon(self) -> None:
         """Start over from what the disk has: after a failed write no page in memory counts."""
         if self._writer is not None:
-            self._suspect = True
             writer, self._writer = self._writer, None
             writer.close()
-        self._undone(error)
+
+    def open(self) -> None:
+        """Open the file for changes now, rather than at the first one.
+
+        Raises:
+            JournalError: it cannot be opened, or is of another version.
+        """
+        with self._lock, translated(self.path):
+            self._connected()
+
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """The connection that writes, with nobody's transaction on it.
+
+        Raises:
+            JournalError: the file cannot be read or written.
+        """
+        with self._lock:
+            try:
+                with translated(self.path):
+                    yield self._connected()
+            except BaseException:
+                self._abandon()
+                raise
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -189,7 +233,7 @@ class GroupCommit:
                 f"{self.path.absolute().as_uri()}?mode=rw",
                 uri=True,
                 isolation_level=None,
-                timeout=5,
+                timeout=_BUSY_SECONDS,
             )
             try:
                 connection.execute("PRAGMA query_only = ON")
@@ -230,6 +274,15 @@ def _interrupted(path: Path, error: BaseException) -> JournalError:
     return JournalError(f"a commit to the journal {path} was interrupted: {error!r}")
 
 
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Copy the log into the file, and empty it; later if it is being read or the disk is full."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+
+
 class translated:  # noqa: N801  (reads as a clause)
     """Turns SQLite's and the system's errors into ours, with the file's name."""
 
@@ -241,4 +294,7 @@ class translated:  # noqa: N801  (reads as a clause)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error | OSError):
+            code = getattr(error, "sqlite_errorcode", 0)
+            if code == sqlite3.SQLITE_FULL:
+                raise JournalFullError(f"the disk of the journal {self._path} is full") from error
             raise JournalError(f"the journal {self._path} failed: {error}") from error

@@ -1,131 +1,49 @@
 """The journal: events on disk, from `record()` until the server has said what became of them.
 
-A SQLite file in WAL mode with `synchronous=FULL`: a commit returns after the disk has it. One
-process owns a journal, by a lock on a file beside it (`_spool.py`), and is the only one to add and
-to settle events; the command line may put quarantined ones back.
+One process owns a journal, by a lock on a file beside it (`_spool.py`), and is the only one to add
+and to settle events; the command line may put quarantined ones back.
 
 Invariants, each kept by the transaction that changes anything:
-* An event is in one place: pending, in quarantine, or counted as delivered.
-* `recorded = delivered + pending + quarantined`, over restarts too: the counters are in the file.
-* Events of one correlation leave in the order of their `position`.
-
-Group commit without a thread of its own: of those who wait for a commit, whoever gets the lock
-commits for all of them. While it waits for the disk, the others queue up behind it.
+* An event is in one place: pending, in quarantine, or counted as accepted.
+* `Tally.recorded` is the sum of the places, over restarts too: the tally is in the file.
+* Events of one correlation leave in the order of their positions. A position is the time of
+  recording in microseconds, or one more than the last, so that events of several journals can be
+  put in order.
 """
 
 import sqlite3
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Literal
 from uuid import UUID
 
-T = TypeVar("T")
+import msgspec
 
-SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE pending (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id BLOB NOT NULL UNIQUE,
-    correlation_id TEXT NOT NULL,
-    digest BLOB NOT NULL,
-    own_id INTEGER NOT NULL,
-    recorded_at REAL NOT NULL,
-    body BLOB NOT NULL
-) STRICT;
-CREATE TABLE quarantine (
-    event_id BLOB PRIMARY KEY,
-    correlation_id TEXT NOT NULL,
-    own_id INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    reason TEXT NOT NULL,
-    times INTEGER NOT NULL,
-    first_at REAL NOT NULL,
-    last_at REAL NOT NULL
-) STRICT;
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-"""
+from kubernaut.audit._entries import Entry, Outcome, Quarantined, Tally
+from kubernaut.audit._errors import InvalidEventError, JournalError, JournalFullError
+from kubernaut.audit._group_commit import Command, GroupCommit
+from kubernaut.audit._reserve import Reserve
+from kubernaut.audit._rows import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    SET_TALLY,
+    read_tally_row,
+    select_pending,
+    select_quarantined,
+)
+from kubernaut.audit._snapshot import Snapshot, digest
+
 _ROW_OVERHEAD: Final = 200
 """Bytes that an event takes in the file beside its body (measured, rounded up)."""
+_SHRINK_PAGES: Final = 4096
+_ADOPT_AT_ONCE: Final = 1000
+
+Appended = Literal["new", "known", "reused"]
 
 
-class JournalError(Exception):
-    """The journal could not be read or written.
-
-    Raised by `record()`: the event may or may not be delivered; recording it again with the same
-    id is safe.
-    """
-
-
-class JournalFullError(JournalError):
-    """The journal is at its cap; nothing is evicted to make room."""
-
-
-class IdReusedError(Exception):
-    """An event id that is pending with other content."""
-
-
-class Entry(NamedTuple):
-    """A pending event; `body` is its JSON as it will be sent, `recorded_at` is Unix time."""
-
-    position: int
-    event_id: UUID
-    correlation_id: str
-    digest: bytes
-    own_id: bool
-    recorded_at: float
-    body: bytes
-
-
-class Quarantined(NamedTuple):
-    """An event that the server or `record()` refused; times in Unix seconds."""
-
-    event_id: UUID
-    correlation_id: str
-    own_id: bool
-    body: bytes
-    reason: str
-    times: int
-    first_at: float
-    last_at: float
-
-
-class Outcome(NamedTuple):
-    """What became of a sent event.
-
-    `counter` is where it is counted: delivered, duplicate, conflict_own, unconfirmed, quarantined.
-    """
-
-    entry: Entry
-    counter: str
-    reason: str | None = None
-
-
-class Command(Generic[T]):
-    """A change that waits for the next commit."""
-
-    __slots__ = ("_error", "_result", "done", "work")
-
-    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
-        self.work = work
-        self.done = False
-        self._result: T | None = None
-        self._error: BaseException | None = None
-
-    def finish(self, result: T | None, error: BaseException | None) -> None:
-        """Keep what the commit brought."""
-        self._result, self._error, self.done = result, error, True
-
-    def result(self) -> T:
-        """The work's result, or its error."""
-        if self._error is not None:
-            raise self._error
-        return self._result  # type: ignore[return-value]
-
-
-class Journal:
+class Journal(GroupCommit):
     """One journal file.
 
     Args:
@@ -133,207 +51,228 @@ class Journal:
         max_bytes: what pending events may take; beyond, `append` raises `JournalFullError`.
         clock: Unix time in seconds.
 
-    Raises:
-        JournalError: the file cannot be opened, or is of a newer version.
+    Call `open` before changing anything; reading needs no more than the file.
+
+    Attributes:
+        tally: the counts as of the last commit here.
     """
 
     def __init__(self, path: Path, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
-        self.path = path
-        self._max_bytes = max_bytes
+        super().__init__(path)
+        self.max_bytes = max_bytes
+        self.reserve = Reserve(path.with_suffix(".reserve"))
         self._clock = clock
-        self._queue: deque[Command[Any]] = deque()
-        self._lock = threading.Lock()
-        self._writer: sqlite3.Connection | None = None
-        self.pending_events = 0
-        self.pending_bytes = 0
-        self.fsync_seconds = 0.0
-        with _translated(path):
-            self._open()
+        self._seen_version: int | None = None
+        self._working = Tally()
+        self.tally = Tally()
 
-    def _open(self) -> None:
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=5
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+    def _opened(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            connection.close()
-            raise JournalError(f"{self.path} was written by a newer version of the audit client")
         if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = 1; COMMIT")
-        self._writer = connection
-        self._measure(connection)
+            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT")
+        elif version != SCHEMA_VERSION:
+            raise JournalError(
+                f"the journal {self.path} has version {version}, this audit client reads"
+                f" {SCHEMA_VERSION}"
+            )
+        self._seen_version = None
+        self.tally = read_tally_row(connection)
 
-    def _measure(self, connection: sqlite3.Connection) -> None:
-        count, size = connection.execute(
-            "SELECT count(*), coalesce(sum(length(body)), 0) FROM pending"
-        ).fetchone()
-        self.pending_events = count
-        self.pending_bytes = size + count * _ROW_OVERHEAD
+    def _beginning(self, connection: sqlite3.Connection) -> None:
+        # It changes when another process has written: somebody put events back from quarantine.
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._seen_version:
+            self._seen_version = version
+            self._working = read_tally_row(connection)
+        else:
+            self._working = msgspec.structs.replace(self.tally)
 
-    def submit(self, work: Callable[[sqlite3.Connection], T]) -> Command[T]:
-        """Queue a change; it is done once `commit` has returned for it."""
-        command = Command(work)
-        self._queue.append(command)
-        return command
+    def _committing(self, connection: sqlite3.Connection) -> None:
+        if self._working != self.tally:
+            connection.execute(SET_TALLY, msgspec.structs.astuple(self._working))
 
-    def commit(self, command: Command[T]) -> T:
-        """Wait until a change is on disk, and return its result.
-
-        Raises:
-            JournalError: it is not.
-        """
-        while not command.done:
-            with self._lock:
-                if not command.done:
-                    self._commit_queued()
-        return command.result()
-
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """`submit` and `commit`."""
-        return self.commit(self.submit(work))
-
-    def _commit_queued(self) -> None:
-        group = []
-        while self._queue:
-            group.append(self._queue.popleft())
-        before = self.pending_events, self.pending_bytes
-        try:
-            with _translated(self.path):
-                results = self._transaction(group)
-        except BaseException as error:
-            # Whatever it was, also a Ctrl-C in the thread that happens to commit for all: nobody
-            # may go on waiting, and nothing of it counts.
-            self.pending_events, self.pending_bytes = before
-            failure = error if isinstance(error, JournalError) else _interrupted(self.path, error)
-            for command in group:
-                command.finish(None, failure)
-            self._reopen()
-            if failure is not error:
-                raise
-            return
-        for command, (result, refusal) in zip(group, results, strict=True):
-            command.finish(result, refusal)
-
-    def _transaction(self, group: list[Command[Any]]) -> list[tuple[Any, BaseException | None]]:
-        connection = self._writer
-        if connection is None:
-            self._open()
-            connection = self._writer
-            assert connection is not None  # noqa: S101  (for the type checker)
-        results: list[tuple[Any, BaseException | None]] = []
-        connection.execute("BEGIN IMMEDIATE")
-        for command in group:
-            try:
-                results.append((command.work(connection), None))
-            except (IdReusedError, JournalFullError) as refusal:
-                results.append((None, refusal))  # Found before anything was written.
-        started = time.perf_counter()
-        connection.execute("COMMIT")
-        self.fsync_seconds = time.perf_counter() - started
-        return results
-
-    def _reopen(self) -> None:
-        """Start over from what the disk has: after a failed write no page in memory counts."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+    def _committed(self) -> None:
+        self.tally = self._working
 
     def append(
-        self, event_id: UUID, correlation_id: str, digest: bytes, body: bytes, *, own_id: bool
-    ) -> Command[bool]:
-        """Queue an event; the result says whether it is new (False: pending already).
+        self,
+        shot: Snapshot,
+        *,
+        own_id: bool,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> Command[Appended]:
+        """Queue an event.
+
+        The result is `new`; `known` if the same is pending already; or `reused` if its id is
+        pending with other content: then it is put into quarantine, or, with an own id, counted
+        as a conflict of the caller's and otherwise let be.
+
+        Args:
+            shot: the event.
+            own_id: its id was made by the caller as a function of what happened.
+            failed: told if the commit failed, for who does not wait for it.
 
         Raises (from `commit`):
-            IdReusedError: the id is pending with other content.
             JournalFullError: no room.
         """
-        size = len(body) + _ROW_OVERHEAD
 
-        def work(connection: sqlite3.Connection) -> bool:
-            known = connection.execute(
-                "SELECT digest FROM pending WHERE event_id = ?", (event_id.bytes,)
-            ).fetchone()
-            if known:
-                if known[0] != digest:
-                    raise IdReusedError(str(event_id))
-                return False
-            if self.pending_bytes + size > self._max_bytes:
-                raise JournalFullError(
-                    f"the journal holds {self.pending_events} events in"
-                    f" {self.pending_bytes} bytes, its cap is {self._max_bytes}"
-                )
-            connection.execute(
-                "INSERT INTO pending (event_id, correlation_id, digest, own_id, recorded_at, body)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (event_id.bytes, correlation_id, digest, own_id, self._clock(), body),
+        def work(connection: sqlite3.Connection) -> Appended:
+            self._make_sure_of_room(connection, shot)
+            entry = Entry(
+                self._next_position(),
+                shot.event_id,
+                shot.correlation_id,
+                own_id,
+                self._clock(),
+                0,
+                None,
+                shot.body,
             )
-            _count(connection, {"recorded": 1})
-            self.pending_events += 1
-            self.pending_bytes += size
-            return True
+            added = self._add(connection, entry)
+            if added == "reused":
+                if own_id:
+                    self._working.own_conflicts += 1
+                    return "known"
+                reason = "the id is pending with other content"
+                self._refuse(connection, _quarantined(entry, reason, self._clock()))
+            return added
 
-        return self.submit(work)
+        return self.submit(work, failed)
+
+    def _make_sure_of_room(self, connection: sqlite3.Connection, shot: Snapshot) -> None:
+        """Raises `JournalFullError` if there is none; what is pending already needs none."""
+        if self._working.pending_bytes + len(shot.body) + _ROW_OVERHEAD > self.max_bytes:
+            full = (
+                f"the journal holds {self._working.pending} events in"
+                f" {self._working.pending_bytes} bytes, its cap is {self.max_bytes}"
+            )
+        elif not self.reserve.hold():
+            full = f"the disk of the journal {self.path} is full"
+        else:
+            return
+        known = connection.execute(
+            "SELECT body FROM pending WHERE event_id = ?", (shot.event_id.bytes,)
+        ).fetchone()
+        if known is None or known[0] != shot.body:
+            raise JournalFullError(full)
+
+    def _next_position(self) -> int:
+        return max(self._working.last_position + 1, int(self._clock() * 1e6))
+
+    def _add(self, connection: sqlite3.Connection, entry: Entry) -> Appended:
+        """Put an event among the pending ones, unless its id is there."""
+        tally = self._working
+        tally.last_position = max(tally.last_position, entry.position)
+        inserted = connection.execute(
+            "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
+            (entry.position, entry.event_id.bytes, *entry[2:]),
+        )
+        if not inserted.rowcount:
+            (body,) = connection.execute(
+                "SELECT body FROM pending WHERE event_id = ?", (entry.event_id.bytes,)
+            ).fetchone()
+            return "known" if body == entry.body else "reused"
+        tally.pending += 1
+        tally.pending_bytes += len(entry.body) + _ROW_OVERHEAD
+        tally.recorded += 1
+        self._leave_quarantine(connection, entry)
+        return "new"
+
+    def _leave_quarantine(self, connection: sqlite3.Connection, entry: Entry) -> None:
+        """If an event that was refused is recorded again, it is one event, and pending."""
+        if not self._working.quarantined:
+            return
+        key = entry.event_id.bytes, digest(entry.body)
+        row = connection.execute(
+            "DELETE FROM quarantine WHERE event_id = ? AND digest = ? RETURNING times, first_at",
+            key,
+        ).fetchone()
+        if row is None:
+            return
+        connection.execute(
+            "UPDATE pending SET refusals = ?, first_refused_at = ? WHERE position = ?",
+            (*row, entry.position),
+        )
+        self._working.quarantined -= 1
+        self._working.recorded -= 1
+
+    def _refuse(self, connection: sqlite3.Connection, event: Quarantined) -> None:
+        """Put an event into quarantine; counted as recorded if it is not there yet."""
+        key = event.event_id.bytes, digest(event.body)
+        known = connection.execute(
+            "UPDATE quarantine SET times = times + ?, reason = ?, first_at = min(first_at, ?),"
+            " last_at = max(last_at, ?) WHERE event_id = ? AND digest = ?",
+            (event.times, event.reason, event.first_at, event.last_at, *key),
+        )
+        if not known.rowcount:
+            connection.execute(
+                "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *event[1:])
+            )
+            self._working.quarantined += 1
+            self._working.recorded += 1
 
     def settle(self, outcomes: Iterable[Outcome]) -> None:
-        """Take sent events out: counted as delivered, or into quarantine, in one transaction.
+        """Take sent events out: counted as accepted, or into quarantine, in one transaction.
 
         Raises:
             JournalError: nothing was taken out; sending again is safe.
         """
         outcomes = list(outcomes)
-        self.run(lambda connection: self._settle(connection, outcomes))
 
-    def _settle(self, connection: sqlite3.Connection, outcomes: list[Outcome]) -> None:
-        counts: dict[str, int] = {}
-        for entry, counter, reason in outcomes:
-            connection.execute("DELETE FROM pending WHERE event_id = ?", (entry.event_id.bytes,))
-            counts[counter] = counts.get(counter, 0) + 1
-            if reason is not None:
-                self._put_aside(connection, entry, reason)
-            self.pending_events -= 1
-            self.pending_bytes -= len(entry.body) + _ROW_OVERHEAD
-        _count(connection, counts)
+        def work(connection: sqlite3.Connection) -> None:
+            for outcome in outcomes:
+                self._settle(connection, outcome)
 
-    def _put_aside(self, connection: sqlite3.Connection, entry: Entry, reason: str) -> None:
-        now = self._clock()
-        connection.execute(
-            "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, 1, ?, ?)"
-            " ON CONFLICT (event_id) DO UPDATE SET"
-            " times = times + 1, last_at = excluded.last_at, reason = excluded.reason,"
-            " body = excluded.body",
-            (
-                entry.event_id.bytes,
-                entry.correlation_id,
-                entry.own_id,
-                entry.body,
-                reason,
-                now,
-                now,
-            ),
-        )
+        try:
+            self.run(work)
+        except JournalFullError:
+            self.reserve.release()  # What it was set aside for.
+            self.run(work)
 
-    def quarantine_new(self, event_id: UUID, correlation_id: str, body: bytes, reason: str) -> None:
-        """Keep an event that `record()` refuses; it counts as recorded and quarantined.
+    def _settle(self, connection: sqlite3.Connection, outcome: Outcome) -> None:
+        entry, tally = outcome.entry, self._working
+        if not self._remove(connection, entry):
+            return  # Settled before.
+        match outcome.fate:
+            case "quarantined":
+                event = _quarantined(entry, outcome.reason or "", self._clock())
+                tally.recorded -= 1  # `_refuse` counts it again, if it is not there already.
+                self._refuse(connection, event)
+            case fate:
+                setattr(tally, fate, getattr(tally, fate) + 1)
+                tally.own_conflicts += outcome.own_conflict
+
+    def _remove(self, connection: sqlite3.Connection, entry: Entry) -> bool:
+        gone = connection.execute("DELETE FROM pending WHERE position = ?", (entry.position,))
+        if not gone.rowcount:
+            return False
+        self._working.pending -= 1
+        self._working.pending_bytes -= len(entry.body) + _ROW_OVERHEAD
+        return True
+
+    def refuse(self, invalid: InvalidEventError) -> None:
+        """Keep an event that `record()` refuses: it counts as recorded and quarantined.
 
         Raises:
             JournalError: it could not be kept.
         """
-        entry = Entry(0, event_id, correlation_id, b"", False, self._clock(), body)
-
-        def work(connection: sqlite3.Connection) -> None:
-            known = connection.execute(
-                "SELECT 1 FROM quarantine WHERE event_id = ?", (event_id.bytes,)
-            ).fetchone()
-            self._put_aside(connection, entry, reason)
-            if not known:
-                _count(connection, {"recorded": 1, "quarantined": 1})
-
-        self.run(work)
+        now = self._clock()
+        event = Quarantined(
+            event_id=invalid.event_id,
+            correlation_id=invalid.correlation_id,
+            own_id=False,
+            body=invalid.body,
+            reason=f"invalid: {invalid}",
+            times=1,
+            first_at=now,
+            last_at=now,
+        )
+        self.run(partial(self._refuse, event=event))
 
     def retry(self, event_ids: Iterable[UUID] | None = None) -> int:
         """Move events from quarantine back to the end of what is pending; None means all.
+
+        An event whose id is pending with other content stays where it is.
 
         Returns:
             How many were moved.
@@ -341,219 +280,189 @@ class Journal:
         Raises:
             JournalError: none were.
         """
+        wanted = None if event_ids is None else list(event_ids)
 
         def work(connection: sqlite3.Connection) -> int:
             moved = 0
-            for row in _quarantined_rows(connection, event_ids):
-                event = _quarantined(row)
-                moved += connection.execute(
-                    "INSERT OR IGNORE INTO pending"
-                    " (event_id, correlation_id, digest, own_id, recorded_at, body)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (row[0], event.correlation_id, b"", event.own_id, event.first_at, event.body),
-                ).rowcount
-                connection.execute("DELETE FROM quarantine WHERE event_id = ?", (row[0],))
-                _count(connection, {"quarantined": -1})
-            self._measure(connection)
+            for event in select_quarantined(connection, wanted):
+                entry = Entry(
+                    self._next_position(),
+                    event.event_id,
+                    event.correlation_id,
+                    event.own_id,
+                    self._clock(),
+                    event.times,
+                    event.first_at,
+                    event.body,
+                )
+                moved += self._add(connection, entry) == "new"
             return moved
 
         return self.run(work)
 
-    def adopt(self, path: Path) -> int:
-        """Take over the journal of a process that is gone, ahead of what is pending here.
+    def adopt(self, other: "Journal") -> int:
+        """Take over what the journal of a dead process holds; the caller then removes its file.
 
-        The events are committed here first and the other file is removed by the caller after:
-        a crash in between adopts them again, and sending an event twice is harmless.
+        In steps, so that a large journal takes no large transaction. A crash between the two
+        commits of a step leaves events in both journals: adopting again finds them known here, or
+        sends them once more, which the server answers with `duplicate`.
 
         Returns:
             How many pending events were taken over.
 
         Raises:
-            JournalError: none were.
+            JournalError: what was not taken over is still in the other journal.
         """
-        other = Journal(path, self._max_bytes, self._clock)
-        try:
-            entries = list(other.read(limit=2**62))
-            quarantined = list(other.quarantined())
-            counters = other.counters()
-        finally:
-            other.close()
+        taken = 0
+        while entries := other.read(after=None, limit=_ADOPT_AT_ONCE):
+            self.run(partial(self._take, entries=entries))
+            other.run(partial(other.give_up, entries=entries))
+            taken += len(entries)
+        self.run(partial(self._take_rest, other=other))
+        return taken
 
-        def work(connection: sqlite3.Connection) -> int:
-            done = connection.execute(
-                "SELECT 1 FROM counter WHERE name = ?", (f"adopted {path.name}",)
-            ).fetchone()
-            if done:
-                return 0  # Everything was committed; only the other file was not removed yet.
-            first = connection.execute("SELECT min(position) FROM pending").fetchone()[0]
-            position = (1 if first is None else first) - len(entries)
-            moved = 0
-            for number, entry in enumerate(entries):
-                moved += connection.execute(
-                    "INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        position + number,
-                        entry.event_id.bytes,
-                        entry.correlation_id,
-                        entry.digest,
-                        entry.own_id,
-                        entry.recorded_at,
-                        entry.body,
-                    ),
-                ).rowcount
-            for event in quarantined:
+    def _take(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
+        after = 0
+        for entry in entries:
+            position = _free_position(connection, max(entry.position, after + 1))
+            after = position
+            if self._add(connection, entry._replace(position=position)) == "reused":
+                reason = "the id is pending with other content, recorded by another process"
+                self._refuse(connection, _quarantined(entry, reason, self._clock()))
+                continue
+            if entry.refusals:
                 connection.execute(
-                    "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (event.event_id.bytes, *event[1:]),
+                    "UPDATE pending SET refusals = ?, first_refused_at = ? WHERE position = ?",
+                    (entry.refusals, entry.first_refused_at, position),
                 )
-            _count(connection, counters | {f"adopted {path.name}": 1})
-            self._measure(connection)
-            return moved
 
-        return self.run(work)
+    def give_up(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
+        """Within a transaction: let go of events that another journal has."""
+        for entry in entries:
+            self._working.recorded -= self._remove(connection, entry)
 
-    def read(self, *, after: int | None = None, limit: int) -> Iterator[Entry]:
-        """Pending events by position, from a connection of its own.
+    def _take_rest(self, connection: sqlite3.Connection, other: "Journal") -> None:
+        """The dead process's quarantine and counts, and the note that they were taken."""
+        for event in other.quarantined():
+            self._refuse(connection, event)
+        mine, theirs = self._working, other.tally
+        mine.recorded += theirs.delivered
+        mine.created += theirs.created
+        mine.duplicate += theirs.duplicate
+        mine.unconfirmed += theirs.unconfirmed
+        mine.own_conflicts += theirs.own_conflicts
+        names = {other.path.name, *other.adopted()}
+        connection.executemany(
+            "INSERT INTO adopted VALUES (?) ON CONFLICT DO NOTHING", [(name,) for name in names]
+        )
+
+    def read(self, *, after: int | None, limit: int, max_bytes: int = 2**63) -> list[Entry]:
+        """Pending events by position.
 
         Args:
             after: the position after which to begin; None: from the first.
             limit: at most so many.
+            max_bytes: stop once their bodies are longer.
 
         Raises:
             JournalError: the file cannot be read.
         """
-        with _translated(self.path), _reader(self.path) as connection:
-            for row in connection.execute(
-                "SELECT position, event_id, correlation_id, digest, own_id, recorded_at, body"
-                " FROM pending WHERE position > ? ORDER BY position LIMIT ?",
-                (-(2**62) if after is None else after, limit),
-            ):
-                yield Entry(
-                    row[0], UUID(bytes=row[1]), row[2], row[3], bool(row[4]), row[5], row[6]
-                )
+        with self.reading() as connection:
+            return select_pending(
+                connection, -(2**62) if after is None else after, limit, max_bytes
+            )
 
-    def last_position(self) -> int:
-        """The position of the newest pending event; 0 if there is none.
+    def oldest(self) -> Entry | None:
+        """The pending event that is first in line.
 
         Raises:
             JournalError: the file cannot be read.
         """
-        with _translated(self.path), _reader(self.path) as connection:
-            row = connection.execute("SELECT max(position) FROM pending").fetchone()
-        return row[0] or 0
-
-    def has_pending_up_to(self, position: int) -> bool:
-        """Whether an event at or before `position` is pending.
-
-        Raises:
-            JournalError: the file cannot be read.
-        """
-        with _translated(self.path), _reader(self.path) as connection:
-            row = connection.execute("SELECT min(position) FROM pending").fetchone()
-        return row[0] is not None and row[0] <= position
-
-    def refresh(self) -> None:
-        """Count anew what is pending: a person may have put events back from quarantine.
-
-        Raises:
-            JournalError: the file cannot be read.
-        """
-        self.run(self._measure)
-
-    def oldest_recorded_at(self) -> float | None:
-        """When the oldest pending event was recorded, in Unix seconds.
-
-        Raises:
-            JournalError: the file cannot be read.
-        """
-        with _translated(self.path), _reader(self.path) as connection:
-            row = connection.execute(
-                "SELECT recorded_at FROM pending ORDER BY position LIMIT 1"
-            ).fetchone()
-        return float(row[0]) if row else None
+        return next(iter(self.read(after=None, limit=1)), None)
 
     def quarantined(self, event_ids: Iterable[UUID] | None = None) -> list[Quarantined]:
-        """Events in quarantine; None means all.
+        """Events in quarantine, the first refused first; None means all.
 
         Raises:
             JournalError: the file cannot be read.
         """
-        with _translated(self.path), _reader(self.path) as connection:
-            return [_quarantined(row) for row in _quarantined_rows(connection, event_ids)]
+        wanted = None if event_ids is None else list(event_ids)
+        with self.reading() as connection:
+            return select_quarantined(connection, wanted)
 
-    def counters(self) -> dict[str, int]:
-        """The counters, which survive restarts.
+    def read_tally(self) -> Tally:
+        """The counts as they are in the file now.
 
         Raises:
             JournalError: the file cannot be read.
         """
-        with _translated(self.path), _reader(self.path) as connection:
-            return {
-                name: value
-                for name, value in connection.execute("SELECT name, value FROM counter")
-                if not name.startswith("adopted ")
-            }
+        with self.reading() as connection:
+            return read_tally_row(connection)
 
-    def close(self) -> None:
-        """Close the file; what is pending stays in it."""
-        with self._lock:
-            self._reopen()
+    def adopted(self) -> set[str]:
+        """The names of journals whose events are in this one.
 
+        Raises:
+            JournalError: the file cannot be read.
+        """
+        with self.reading() as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM adopted")}
 
-def _interrupted(path: Path, error: BaseException) -> JournalError:
-    return JournalError(f"a commit to the journal {path} was interrupted: {error!r}")
+    def refresh(self) -> None:
+        """Look whether another process put events back, and give room back to the disk.
 
+        Raises:
+            JournalError: the file cannot be read or written.
+        """
+        self.run(lambda _: None)
+        with self.alone() as connection:
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            if free > _SHRINK_PAGES:
+                # As a script: it makes rows without columns, of which `execute` would take one.
+                connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
 
-class _translated:  # noqa: N801  (reads as a clause)
-    """Turns SQLite's and the system's errors into ours, with the file's name."""
+    def check(self) -> list[str]:
+        """Count everything anew, and say where the tally differs; an empty list is well.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.Error | OSError):
-            raise JournalError(f"the journal {self._path} failed: {error}") from error
-
-
-class _reader:  # noqa: N801  (reads as a clause)
-    """A connection for one look at the file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=5)
-        self._connection.execute("PRAGMA query_only = ON")
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-
-def _count(connection: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    for name, value in counts.items():
-        connection.execute(
-            "INSERT INTO counter VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, value),
-        )
+        Raises:
+            JournalError: the file cannot be read, or is damaged.
+        """
+        with self.reading() as connection:
+            tally = read_tally_row(connection)
+            pending, size = connection.execute(
+                "SELECT count(*), coalesce(sum(length(body)), 0) FROM pending"
+            ).fetchone()
+            (quarantined,) = connection.execute("SELECT count(*) FROM quarantine").fetchone()
+            (state,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        counted = {
+            "pending": (tally.pending, pending),
+            "pending_bytes": (tally.pending_bytes, size + pending * _ROW_OVERHEAD),
+            "quarantined": (tally.quarantined, quarantined),
+            "unaccounted": (tally.unaccounted, 0),
+        }
+        found = [
+            f"{name}: {told} instead of {real}"
+            for name, (told, real) in counted.items()
+            if told != real
+        ]
+        return found if state == "ok" else [*found, str(state)]
 
 
-def _quarantined_rows(
-    connection: sqlite3.Connection, event_ids: Iterable[UUID] | None
-) -> list[tuple[Any, ...]]:
-    if event_ids is None:
-        return connection.execute("SELECT * FROM quarantine ORDER BY first_at").fetchall()
-    rows = []
-    for event_id in event_ids:
-        rows += connection.execute(
-            "SELECT * FROM quarantine WHERE event_id = ?", (event_id.bytes,)
-        ).fetchall()
-    return rows
+def _free_position(connection: sqlite3.Connection, position: int) -> int:
+    while connection.execute("SELECT 1 FROM pending WHERE position = ?", (position,)).fetchone():
+        position += 1
+    return position
 
 
-def _quarantined(row: tuple[Any, ...]) -> Quarantined:
-    return Quarantined(UUID(bytes=row[0]), row[1], bool(row[2]), *row[3:])
+def _quarantined(entry: Entry, reason: str, now: float) -> Quarantined:
+    first = now if entry.first_refused_at is None else entry.first_refused_at
+    return Quarantined(
+        entry.event_id,
+        entry.correlation_id,
+        entry.own_id,
+        entry.body,
+        reason,
+        entry.refusals + 1,
+        first,
+        now,
+    )

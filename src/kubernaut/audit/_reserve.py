@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-RESERVE_BYTES: Final = 4 * 1024**2
-"""More than SQLite writes to take out the largest batch of events."""
+RESERVE_BYTES: Final = 8 * 1024**2
+"""More than SQLite writes to copy its log into the file and take out the largest batch."""
 
 
 class Reserve:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from kubernaut.audit import jsontext
+from kubernaut.audit._errors import InvalidEventError
 from kubernaut.audit._event import AuditEvent
 from kubernaut.audit._identity import uuid7
 from kubernaut.audit._payload import PayloadError, check_payload
@@ -17,29 +18,18 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(AuditEvent).decode
 
 
-class InvalidEventError(Exception):
-    """An event that breaks the contract; the text names the member and the rule.
-
-    Attributes:
-        event_id: its id, or one made up where it has none that can be used.
-        correlation_id: the same for its correlation.
-        body: what was given, as far as it is JSON.
-    """
-
-    def __init__(self, message: str, event_id: UUID, correlation_id: str, body: bytes) -> None:
-        super().__init__(message)
-        self.event_id = event_id
-        self.correlation_id = correlation_id
-        self.body = body
-
-
 class Snapshot(NamedTuple):
-    """An event ready for the journal; `digest` tells its content apart from another's."""
+    """An event ready for the journal; `body` is its JSON as it will be sent."""
 
     event_id: UUID
     correlation_id: str
-    digest: bytes
+    event_type: str
     body: bytes
+
+
+def digest(body: bytes) -> bytes:
+    """16 bytes that tell one content from another."""
+    return hashlib.sha256(body).digest()[:16]
 
 
 def snapshot(event: AuditEvent | Mapping[str, Any]) -> Snapshot:
@@ -51,7 +41,7 @@ def snapshot(event: AuditEvent | Mapping[str, Any]) -> Snapshot:
     try:
         given = _encode(event)
     except (TypeError, ValueError, UnicodeError, msgspec.MsgspecError, RecursionError) as error:
-        raise _invalid(f"not JSON: {error}", b"") from error
+        raise _invalid(f"not JSON: {error}", _encode({"not_json": ascii(event)})) from error
     if jsontext.has_unstorable_escape(given):
         path = jsontext.unstorable_path(msgspec.json.decode(given)) or "$"
         raise _invalid(f"{path}: a text holds no NUL", given)
@@ -79,9 +69,17 @@ def snapshot(event: AuditEvent | Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         checked.event_id,
         str(checked.event_id) if correlation is msgspec.UNSET else correlation,
-        hashlib.sha256(body).digest()[:16],
+        _event_type(checked),
         body,
     )
+
+
+def _event_type(event: AuditEvent) -> str:
+    """The type that the event has, or will be given (`docs/reference/events.md`)."""
+    if event.event_type is not msgspec.UNSET:
+        return event.event_type
+    action = event.event_action
+    return action if "." in action else f"{event.event_category}.{action}"
 
 
 class _Identity(msgspec.Struct):

@@ -1,115 +1,65 @@
 """The audit store: `record()` an event, and from then on it cannot be lost."""
 
 import logging
-import os
 import threading
 import time
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
+from kubernaut.audit._entries import Quarantined
+from kubernaut.audit._errors import (
+    InvalidEventError,
+    JournalError,
+    NotDeliveredError,
+    StoreClosedError,
+)
 from kubernaut.audit._event import AuditEvent
-from kubernaut.audit._journal import Command, JournalError, JournalFullError, Outcome
+from kubernaut.audit._lifecycle import look_after
 from kubernaut.audit._limits import DeliveryLimits
-from kubernaut.audit._receipt import Fate, Receipt
-from kubernaut.audit._snapshot import InvalidEventError, Snapshot, snapshot
-from kubernaut.audit._spool import Spool
+from kubernaut.audit._modes import Mode, Modes, checked
+from kubernaut.audit._progress import Progress
+from kubernaut.audit._receipt import Receipt
+from kubernaut.audit._session import Append, Session, Settings
+from kubernaut.audit._snapshot import snapshot
+from kubernaut.audit._state import Flushed, StoreHealth, StoreStats
 from kubernaut.audit._transport import Endpoint
-
-if TYPE_CHECKING:  # These load asyncio, and are loaded at first use: importing must be quick.
-    from asyncio import AbstractEventLoop
-    from concurrent.futures import ThreadPoolExecutor
-
-    from kubernaut.audit._delivery import Delivery
 
 log = logging.getLogger("kubernaut.audit")
 
-Mode = Literal["best_effort", "durable", "strict"]
+Event = AuditEvent | Mapping[str, Any]
 
-_FATES: Final[Mapping[str, Fate]] = {
-    "delivered": "created",
-    "duplicate": "duplicate",
-    "conflict_own": "duplicate",
-    "unconfirmed": "unconfirmed",
-    "quarantined": "quarantined",
-}
-
-
-class StoreClosedError(Exception):
-    """The store is closed; the event was not recorded."""
-
-
-class NotDeliveredError(Exception):
-    """A strict event was not acknowledged in time; it is in the journal and will be delivered.
-
-    Attributes:
-        receipt: to wait on.
-    """
-
-    def __init__(self, receipt: Receipt, seconds: float) -> None:
-        super().__init__(f"event {receipt.event_id} was not acknowledged within {seconds:g} s")
-        self.receipt = receipt
-
-
-class Flushed(NamedTuple):
-    """What `flush` and `close` found when they returned.
-
-    Events delivered (counted over restarts), still in the journal, and in quarantine.
-    """
-
-    delivered: int
-    pending: int
-    quarantined: int
-
-
-class StoreStats(NamedTuple):
-    """Counts that survive restarts.
-
-    `recorded = delivered + pending + quarantined` always, where `delivered` takes in duplicates,
-    own conflicts and unconfirmed, which are given apart too.
-    """
-
-    recorded: int
-    delivered: int
-    pending: int
-    quarantined: int
-    duplicates: int
-    own_conflicts: int
-    unconfirmed: int
-    pending_bytes: int
-    oldest_pending_seconds: float
-    last_error: str | None
-
-
-class StoreHealth(NamedTuple):
-    """`healthy`, or `degraded` once events wait longer than `degraded_after` seconds."""
-
-    status: Literal["healthy", "degraded"]
-    oldest_pending_seconds: float
-    reason: str | None
+_NEARLY_FULL: Final = 0.8
 
 
 class AuditStore:
     """Records events durably and delivers them in the background, exactly once.
 
+    It may be used from any thread, and from asyncio with the methods that begin with `a`. It
+    starts no thread before there is something to do, and two at most. Use it in a `with` or
+    `async with` block, or call `close`; a store that is not closed loses nothing either.
+
     Args:
         endpoint: where DataStorage is; a text is its URL.
-        directory: where the journal is kept, on a disk that outlives the process.
-        mode: how sure `record` is before it returns, where the call does not say:
-            `best_effort` (survives nothing until the next commit, some milliseconds),
-            `durable` (survives process kill and, with an honest disk, OS crash), or
-            `strict` (durable, and the server has acknowledged it).
+        directory: where the journal is kept: a local disk that outlives the process. Several
+            processes may share a directory; each has a journal of its own in it.
+        mode: how sure `record` is before it returns (see `Mode`).
+        modes: another mode for classes of events, by patterns of their type, as in
+            `{"workflowexecution.*": "strict"}`; the first that matches counts.
         max_bytes: the journal's cap.
         full_timeout: seconds `record` waits for room in a full journal before it raises.
         strict_timeout: seconds a strict `record` waits for the acknowledgement.
         degraded_after: age in seconds of the oldest pending event from which health is degraded.
         limits: how batches are made and retried.
+        clock: Unix time in seconds, for ages and for the order of journals.
 
     Raises:
         JournalError: the directory cannot be used.
+        ValueError: a URL, mode or limit that makes no sense.
     """
 
     def __init__(  # noqa: PLR0913  (keyword-only, with defaults)
@@ -118,6 +68,7 @@ class AuditStore:
         directory: Path | str,
         *,
         mode: Mode = "durable",
+        modes: Mapping[str, Mode] | None = None,
         max_bytes: int = 1024**3,
         full_timeout: float = 5.0,
         strict_timeout: float = 10.0,
@@ -125,290 +76,193 @@ class AuditStore:
         limits: DeliveryLimits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
-        self._directory = Path(directory)
-        self._mode: Mode = mode
-        self._max_bytes = max_bytes
-        self._full_timeout = full_timeout
+        self._settings = Settings(
+            endpoint=Endpoint(endpoint) if isinstance(endpoint, str) else endpoint,
+            directory=Path(directory),
+            max_bytes=max_bytes,
+            full_timeout=full_timeout,
+            limits=(limits or DeliveryLimits()).checked(),
+            clock=clock,
+        )
+        self._modes = Modes(mode, modes or {})
         self._strict_timeout = strict_timeout
         self._degraded_after = degraded_after
-        self._limits = limits or DeliveryLimits()
-        self._clock = clock
-        self._subscribers: list[Callable[[Receipt], None]] = []
         self._closed = False
-        self._last = Flushed(0, 0, 0)
-        self._reset()
-        self._open()
-        _STORES.add(self)
+        self._last: StoreStats | None = None
+        self._begin()
+        self._opened()
+        look_after(self)
 
-    def _reset(self) -> None:
-        self._spool: Spool | None = None
-        self._delivery: Delivery | None = None
-        self._committer: ThreadPoolExecutor | None = None
-        self._receipts: weakref.WeakValueDictionary[UUID, Receipt] = weakref.WeakValueDictionary()
+    def _begin(self) -> None:
+        """The state of a process that has not used the store yet."""
         self._lock = threading.Lock()
-        self._settled = threading.Condition(self._lock)
-        self._active = 0
-        self.attempts: dict[str, int] = {}
+        self._session: Session | None = None
+        self._recorders = 0
+        self._left = Progress()  # Of those who record, by `close`.
 
-    def _open(self) -> Spool:
+    def _opened(self) -> Session:
         with self._lock:
-            if self._spool is None:
-                self._spool = Spool(self._directory, self._max_bytes, self._clock)
-                self._spool.adopt_orphans()
-        if self._spool.journal.pending_events:
-            self._deliver()
-        return self._spool
+            if self._session is None:
+                if self._closed:
+                    raise StoreClosedError("the audit store is closed")
+                self._session = Session(self._settings)
+            return self._session
 
-    def _deliver(self, *, urgent: bool = False) -> None:
-        """Wake the sending thread; start it at first use."""
-        delivery = self._delivery
-        if delivery is None:
-            from kubernaut.audit._delivery import Delivery  # noqa: PLC0415
-
-            with self._lock:
-                if self._delivery is None and self._spool is not None:
-                    self._delivery = Delivery(
-                        self._spool.journal,
-                        self._endpoint,
-                        self._limits,
-                        settled=self._on_settled,
-                        attempted=self._on_attempt,
-                        chores=self._chores,
-                    )
-                    self._delivery.start()
-                delivery = self._delivery
-        if delivery is not None:
-            delivery.wake(urgent=urgent)
-
-    def record(
-        self,
-        event: AuditEvent | Mapping[str, Any],
-        *,
-        mode: Mode | None = None,
-        own_id: bool = False,
-    ) -> Receipt:
-        """Record an event; when this returns it is in the journal and on disk (see `mode`).
+    def record(self, event: Event, *, mode: Mode | None = None, own_id: bool = False) -> Receipt:
+        """Record an event; when this returns it is in the journal and on disk (see `Mode`).
 
         Args:
             event: an event or a mapping with its members; a copy is taken at once. Id and time
                 are given where missing.
-            mode: how sure to be, instead of the store's.
+            mode: how sure to be, instead of what the store says for its class.
             own_id: the id is a function of what happened, made by the caller; a server that has
                 it with other content (say, from before an upgrade) is taken to have the event.
 
+        Returns:
+            Its receipt; the same one for the same event while it is pending.
+
         Raises:
-            InvalidEventError: the event breaks the contract; it is kept in quarantine.
-            IdReusedError: its id is pending with other content.
-            JournalFullError: the journal stayed at its cap for `full_timeout`.
+            InvalidEventError: the event breaks the contract; it is kept in quarantine. As
+                `IdReusedError`: its id is pending with other content.
+            JournalFullError: the journal stayed at its cap, or its disk full, for `full_timeout`.
             JournalError: the disk failed.
-            NotDeliveredError: a strict event was not acknowledged in time.
+            NotDeliveredError: a strict event was not stored by the server in time, or refused.
             StoreClosedError: the store is closed.
         """
-        shot = self._enter(event)
-        try:
-            receipt, command = self._append(shot, own_id=own_id)
-            wanted = mode or self._mode
+        with self._admitted() as session:
+            try:
+                append, wanted = self._prepared(event, mode, own_id=own_id)
+            except InvalidEventError as invalid:
+                session.refuse(invalid)
+                raise
+            receipt = session.receipts.get(append.shot.event_id, append.shot.correlation_id)
             if wanted == "best_effort":
-                self._commit_later(command)
+                session.commit_later(append)
             else:
-                self._commit(shot, command, own_id=own_id)
-        finally:
-            self._leave()
-        self._deliver(urgent=wanted == "strict")
-        if wanted == "strict" and receipt.wait(self._strict_timeout) is None:
-            raise NotDeliveredError(receipt, self._strict_timeout)
+                session.commit(append)
+        session.deliver(urgent=wanted == "strict")
+        if wanted == "strict":
+            receipt.wait(self._strict_timeout)
+            self._make_sure(receipt)
         return receipt
 
     async def arecord(
-        self,
-        event: AuditEvent | Mapping[str, Any],
-        *,
-        mode: Mode | None = None,
-        own_id: bool = False,
+        self, event: Event, *, mode: Mode | None = None, own_id: bool = False
     ) -> Receipt:
         """`record` for asyncio: the loop goes on while the disk works; one commit serves all."""
-        shot = self._enter(event)
-        try:
-            receipt, command = self._append(shot, own_id=own_id)
-            wanted = mode or self._mode
+        with self._admitted() as session:
+            try:
+                append, wanted = self._prepared(event, mode, own_id=own_id)
+            except InvalidEventError as invalid:
+                await session.on_thread(partial(session.refuse, invalid))
+                raise
+            receipt = session.receipts.get(append.shot.event_id, append.shot.correlation_id)
             if wanted == "best_effort":
-                self._commit_later(command)
+                session.commit_later(append)
             else:
-                loop = _running_loop()
-                await loop.run_in_executor(
-                    self._committing(), lambda: self._commit(shot, command, own_id=own_id)
-                )
-        finally:
-            self._leave()
-        self._deliver(urgent=wanted == "strict")
-        if wanted == "strict" and await receipt.wait_async(self._strict_timeout) is None:
-            raise NotDeliveredError(receipt, self._strict_timeout)
+                await session.commit_async(append)
+        session.deliver(urgent=wanted == "strict")
+        if wanted == "strict":
+            await receipt.wait_async(self._strict_timeout)
+            self._make_sure(receipt)
         return receipt
 
-    def _enter(self, event: AuditEvent | Mapping[str, Any]) -> Snapshot:
+    @contextmanager
+    def _admitted(self) -> Iterator[Session]:
+        """Let somebody in who records; `close` waits until they are out again."""
         with self._lock:
             if self._closed:
                 raise StoreClosedError("the audit store is closed")
-            self._active += 1
+            self._recorders += 1
         try:
-            self._open()
-            return snapshot(event)
-        except InvalidEventError as invalid:
-            try:
-                self._quarantine(invalid)
-            finally:
-                self._leave()
-            raise
-        except BaseException:
-            self._leave()
-            raise
+            yield self._opened()
+        finally:
+            with self._lock:
+                self._recorders -= 1
+                is_last = not self._recorders
+            if is_last:
+                self._left.notify()
 
-    def _leave(self) -> None:
-        with self._lock:
-            self._active -= 1
-            self._settled.notify_all()
+    def _prepared(self, event: Event, mode: Mode | None, *, own_id: bool) -> tuple[Append, Mode]:
+        shot = snapshot(event)
+        wanted = self._modes.of(shot.event_type) if mode is None else checked(mode)
+        return Append(shot, own_id), wanted
 
-    def _quarantine(self, invalid: InvalidEventError) -> None:
-        log.error("audit event %s refused: %s", invalid.event_id, invalid)
-        self._open().journal.quarantine_new(
-            invalid.event_id, invalid.correlation_id, invalid.body, f"invalid: {invalid}"
-        )
-
-    def _append(self, shot: Snapshot, *, own_id: bool) -> tuple[Receipt, Command[bool]]:
-        with self._lock:
-            receipt = self._receipts.get(shot.event_id)
-            if receipt is None:
-                receipt = Receipt(shot.event_id, shot.correlation_id)
-                self._receipts[shot.event_id] = receipt
-        command = self._open().journal.append(
-            shot.event_id, shot.correlation_id, shot.digest, shot.body, own_id=own_id
-        )
-        return receipt, command
-
-    def _commit(self, shot: Snapshot, command: Command[bool], *, own_id: bool) -> None:
-        journal = self._open().journal
-        deadline = time.monotonic() + self._full_timeout
-        while True:
-            try:
-                journal.commit(command)
-            except JournalFullError:
-                if not self._wait_for_room(deadline):
-                    raise
-                command = journal.append(
-                    shot.event_id, shot.correlation_id, shot.digest, shot.body, own_id=own_id
-                )
-            else:
-                return
-
-    def _wait_for_room(self, deadline: float) -> bool:
-        """Wait until something was settled; False once the deadline has passed."""
-        self._deliver()
-        with self._settled:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return False
-            self._settled.wait(remaining)
-        return True
-
-    def _committing(self) -> "ThreadPoolExecutor":
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
-        with self._lock:
-            if self._committer is None:
-                self._committer = ThreadPoolExecutor(1, thread_name_prefix="audit-commit")
-            return self._committer
-
-    def _commit_later(self, command: Command[bool]) -> None:
-        journal = self._open().journal
-
-        def commit() -> None:
-            try:
-                journal.commit(command)
-            except Exception:
-                log.exception("AUDIT DATA LOSS: a best-effort event was not journalled")
-            else:
-                self._deliver()
-
-        self._committing().submit(commit)
-
-    def _on_attempt(self, outcome: str) -> None:
-        self.attempts[outcome] = self.attempts.get(outcome, 0) + 1
-
-    def _on_settled(self, outcomes: list[Outcome]) -> None:
-        receipts = []
-        with self._settled:
-            for entry, counter, _ in outcomes:
-                receipt = self._receipts.pop(entry.event_id, None)
-                if receipt is None and self._subscribers:
-                    receipt = Receipt(entry.event_id, entry.correlation_id)
-                if receipt is not None:
-                    receipts.append((receipt, _FATES[counter]))
-            self._settled.notify_all()
-            subscribers = list(self._subscribers)
-        for receipt, fate in receipts:
-            receipt.resolve(fate)
-            for subscriber in subscribers:
-                try:
-                    subscriber(receipt)
-                except Exception:
-                    log.exception("a subscriber of the audit store failed")
-
-    def _chores(self) -> bool:
-        """From the sending thread, now and then: adopt journals of processes that died."""
-        spool = self._spool
-        if spool is None:
-            return False
-        try:
-            spool.journal.refresh()
-            return spool.adopt_orphans() > 0
-        except JournalError as error:
-            log.error("the journals could not be looked after: %s", error)  # noqa: TRY400
-            return False
+    def _make_sure(self, receipt: Receipt) -> None:
+        if receipt.outcome in (None, "quarantined"):
+            raise NotDeliveredError(receipt, self._strict_timeout)
 
     def subscribe(self, callback: Callable[[Receipt], None]) -> Callable[[], None]:
         """Be told of the outcome of every event, from the sending thread.
 
+        Those of earlier processes, whose journals this store has taken over, are among them.
+
         Returns:
             A function that ends the subscription.
         """
-        with self._lock:
-            self._subscribers.append(callback)
+        return self._opened().receipts.subscribe(callback)
 
-        def unsubscribe() -> None:
-            with self._lock:
-                if callback in self._subscribers:
-                    self._subscribers.remove(callback)
+    def quarantined(self, event_ids: Iterable[UUID] | None = None) -> list[Quarantined]:
+        """The events that were refused, or those of these ids.
 
-        return unsubscribe
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        return self._opened().journal.quarantined(event_ids)
+
+    def retry(self, event_ids: Iterable[UUID] | None = None) -> int:
+        """Send events from quarantine again, all or those of these ids.
+
+        Returns:
+            How many will be sent.
+
+        Raises:
+            JournalError: none will.
+        """
+        session = self._opened()
+        moved = session.journal.retry(event_ids)
+        session.deliver(urgent=True)
+        return moved
 
     def flush(self, timeout: float | None = None) -> Flushed:
         """Wait until what was recorded before this call is delivered or refused.
 
         Args:
-            timeout: seconds to wait at most.
+            timeout: seconds to wait at most; None: for as long as it takes.
 
         Returns:
             The truth at that moment: `pending` is not 0 if the time was not enough.
+
+        Raises:
+            JournalError: the journal cannot be read or written.
+            StoreClosedError: the store is closed.
         """
-        journal = self._open().journal
-        self._deliver(urgent=True)
-        journal.run(lambda _: None)  # Best-effort events that still wait for their commit.
-        mark = journal.last_position()
+        session = self._in_use()
+        mark = session.mark()
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._settled:
-            while journal.has_pending_up_to(mark):
-                remaining = None if deadline is None else deadline - time.monotonic()
-                if remaining is not None and remaining <= 0:
-                    break
-                self._settled.wait(remaining)
-        return self._flushed()
+        seen = session.progress.count
+        while session.is_pending(mark) and session.progress.wait(seen, deadline):
+            seen = session.progress.count
+        return self._told()
 
     async def aflush(self, timeout: float | None = None) -> Flushed:  # noqa: ASYNC109
         """`flush` for asyncio."""
-        return await _running_loop().run_in_executor(self._committing(), self.flush, timeout)
+        session = self._in_use()
+        mark = await session.on_thread(session.mark)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        seen = session.progress.count
+        while await session.on_thread(partial(session.is_pending, mark)):
+            if not await session.progress.wait_async(seen, deadline):
+                break
+            seen = session.progress.count
+        return self._told()
 
-    def _flushed(self) -> Flushed:
+    def _in_use(self) -> Session:
+        if self._last is not None:
+            raise StoreClosedError("the audit store is closed")
+        return self._opened()
+
+    def _told(self) -> Flushed:
         stats = self.stats()
         return Flushed(stats.delivered, stats.pending, stats.quarantined)
 
@@ -418,61 +272,66 @@ class AuditStore:
         Quick and safe at any time: what is pending is delivered by the next process that opens a
         store on this directory. Calling it again does nothing.
         """
-        with self._settled:
-            if self._closed:
-                return self._last
-            self._closed = True
-            while self._active:
-                self._settled.wait()
-        self.flush(timeout)
-        if self._delivery is not None:
-            self._delivery.stop(min(timeout, 2.0))
-        if self._committer is not None:
-            self._committer.shutdown()
-        self._last = self._flushed()
-        if self._spool is not None:
-            self._spool.close()
-        if self._last.pending:
-            log.warning(
-                "%d audit events stay in the journal for the next start", self._last.pending
-            )
-        return self._last
+        with self._lock:
+            was_open, self._closed = not self._closed, True
+            session = self._session
+        if was_open and session is not None:
+            self._wait_for_recorders(session)
+            try:
+                self.flush(timeout)
+            except JournalError as error:
+                log.error("the audit journal failed while closing: %s", error)  # noqa: TRY400
+            session.stop(timeout)
+            self._last = session.stats()
+            session.close()
+            if self._last.pending:
+                log.warning(
+                    "%d audit events stay in the journal for the next start", self._last.pending
+                )
+        return self._told()
+
+    def _wait_for_recorders(self, session: Session) -> None:
+        session.ending = True
+        session.progress.notify()  # Whoever waits for room waits no longer.
+        while True:
+            seen = self._left.count
+            with self._lock:
+                if not self._recorders:
+                    return
+            self._left.wait(seen, None)
 
     async def aclose(self, timeout: float = 5.0) -> Flushed:  # noqa: ASYNC109
         """`close` for asyncio."""
-        return await _running_loop().run_in_executor(None, self.close, timeout)
+        from asyncio import to_thread  # noqa: PLC0415  (importing must be quick)
+
+        return await to_thread(self.close, timeout)
 
     def stats(self) -> StoreStats:
-        """What the store has done and holds."""
-        journal = self._open().journal
-        counters = journal.counters()
-        oldest = journal.oldest_recorded_at()
-        duplicates = counters.get("duplicate", 0)
-        own = counters.get("conflict_own", 0)
-        unconfirmed = counters.get("unconfirmed", 0)
-        return StoreStats(
-            recorded=counters.get("recorded", 0),
-            delivered=counters.get("delivered", 0) + duplicates + own + unconfirmed,
-            pending=journal.pending_events,
-            quarantined=counters.get("quarantined", 0),
-            duplicates=duplicates,
-            own_conflicts=own,
-            unconfirmed=unconfirmed,
-            pending_bytes=journal.pending_bytes,
-            oldest_pending_seconds=max(0.0, self._clock() - oldest) if oldest is not None else 0.0,
-            last_error=self._delivery.last_error if self._delivery else None,
-        )
+        """What the store has done and holds; after `close`, as it was then."""
+        return self._opened().stats() if self._last is None else self._last
 
     def health(self) -> StoreHealth:
-        """Healthy while events are delivered in time, by the age of the oldest pending one."""
-        try:
-            stats = self.stats()
-        except JournalError as error:
-            return StoreHealth("degraded", 0.0, str(error))
-        if stats.oldest_pending_seconds > self._degraded_after:
+        """Healthy while the disk works, the journal has room and events are delivered in time.
+
+        In time is by the age of the oldest pending event, not by whether the last request failed.
+        """
+        stats = self.stats()
+        reason = self._opened().trouble() if self._last is None else None
+        if reason is None and stats.pending_bytes > _NEARLY_FULL * stats.max_bytes:
+            reason = f"the journal is {stats.pending_bytes / stats.max_bytes:.0%} full"
+        if reason is None and stats.oldest_pending_seconds > self._degraded_after:
             reason = stats.last_error or "events wait to be delivered"
-            return StoreHealth("degraded", stats.oldest_pending_seconds, reason)
-        return StoreHealth("healthy", stats.oldest_pending_seconds, None)
+        return StoreHealth(
+            "healthy" if reason is None else "degraded", stats.oldest_pending_seconds, reason
+        )
+
+    def durations(self) -> dict[str, tuple[list[int], float]]:
+        """Histograms since the start, for metrics: `commit` of the journal, and `request`.
+
+        Returns:
+            For each the count per bucket, as in `BOUNDS` and one more, and the sum in seconds.
+        """
+        return self._opened().durations()
 
     def __enter__(self) -> Self:
         return self
@@ -496,28 +355,12 @@ class AuditStore:
     ) -> None:
         await self.aclose()
 
+    def before_fork(self) -> Callable[[], None]:
+        """Keep every thread out of SQLite; the function that is returned lets them in again."""
+        return (lambda: None) if self._session is None else self._session.rest()
+
     def after_fork(self) -> None:
-        """In a forked child: leave the parent's journal alone and open one of its own."""
-        if self._spool is not None:
-            # Never closed here: SQLite would tidy up files that the parent still uses.
-            _PARENTS.append(self._spool)
-            self._spool.leave_to_parent()
-        self._reset()
-
-
-def _running_loop() -> "AbstractEventLoop":
-    from asyncio import get_running_loop  # noqa: PLC0415
-
-    return get_running_loop()
-
-
-_STORES: Final[weakref.WeakSet[AuditStore]] = weakref.WeakSet()
-_PARENTS: Final[list[Spool]] = []
-
-
-def _after_fork() -> None:
-    for store in list(_STORES):
-        store.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+        """In a forked child: leave the parent's journal alone, and begin anew."""
+        if self._session is not None:
+            self._session.leave_to_parent()
+        self._begin()

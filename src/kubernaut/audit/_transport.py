@@ -1,126 +1,53 @@
 """HTTP to DataStorage, for a client that outlives tokens and certificates."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from kubernaut.audit._credentials import Credentials
+from kubernaut.audit._endpoint import Endpoint, TransportError
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx2
 
-    Trust = ssl.SSLContext | Literal[True]
+    from kubernaut.audit._credentials import Trust
 
+__all__ = ["Answered", "AsyncTransport", "Endpoint", "Transport", "TransportError", "described"]
 
-class Endpoint(NamedTuple):
-    """Where DataStorage is and how to reach it.
+Answered = tuple[int, Mapping[str, str], bytes]
+"""Status, headers (by any case of their names) and body of an answer."""
 
-    Attributes:
-        url: base address, for example `https://datastorage:8080`.
-        token_file: a bearer token, read again when the file changes and after a 401.
-        ca_file: the certificates to trust, and no others; read again when the file changes.
-        timeout_seconds: for a whole request, from connecting to the end of the answer.
-    """
-
-    url: str
-    token_file: Path | None = None
-    ca_file: Path | None = None
-    timeout_seconds: float = 30.0
-
-
-class TransportError(Exception):
-    """No answer; nothing is known about what was sent."""
-
-
-class _WatchedFile:
-    """A file's content, read again when the file was replaced or written."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, int, int] | None = None
-
-    def changed(self) -> bool:
-        """Whether the file is another than when `read` was called last."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return False  # Between two versions of it; the old content serves until then.
-        return (status.st_mtime_ns, status.st_ino, status.st_size) != self._seen
-
-    def read(self) -> str:
-        """The content.
-
-        Raises:
-            TransportError: it cannot be read.
-        """
-        try:
-            status = self._path.stat()
-            content = self._path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TransportError(f"cannot read {self._path}: {error}") from error
-        self._seen = (status.st_mtime_ns, status.st_ino, status.st_size)
-        return content
-
-
-class Credentials:
-    """The token and the trusted certificates of an endpoint, as they are now."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._token_file = _WatchedFile(endpoint.token_file) if endpoint.token_file else None
-        self._ca_file = _WatchedFile(endpoint.ca_file) if endpoint.ca_file else None
-        self._token: str | None = None
-
-    def headers(self) -> dict[str, str]:
-        """The `Authorization` header, if there is a token file.
-
-        Raises:
-            TransportError: the token cannot be read, or is empty: no request is better than one
-                without credentials.
-        """
-        if self._token_file is None:
-            return {}
-        if self._token is None or self._token_file.changed():
-            token = self._token_file.read().strip()
-            if not token:
-                raise TransportError("the token file is empty")
-            self._token = token
-        return {"Authorization": f"Bearer {self._token}"}
-
-    def forget_token(self) -> None:
-        """After a 401: read the token anew."""
-        self._token = None
-
-    def trust_changed(self) -> bool:
-        """Whether connections must be made anew."""
-        return self._ca_file is not None and self._ca_file.changed()
-
-    def trust(self) -> "Trust":
-        """What to trust.
-
-        Raises:
-            TransportError: the certificates cannot be read.
-        """
-        if self._ca_file is None:
-            return True
-        import ssl  # noqa: PLC0415  (loaded at first use: importing must be quick)
-
-        content = self._ca_file.read()
-        try:
-            return ssl.create_default_context(cadata=content)
-        except ssl.SSLError as error:
-            raise TransportError(f"the certificates are not usable: {error}") from error
+_UNAUTHORIZED: Final = 401
 
 
 class _Connections:
-    """What both transports share: credentials, and when to connect anew."""
+    """What both transports share: credentials, and which connections are in use.
+
+    Connections whose certificates are out of date take no further requests, and are closed when
+    the last of theirs has ended.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._credentials = Credentials(endpoint)
+        self._closed = False
+        self._in_use: dict[Any, int] = {}
 
     def forget_token(self) -> None:
-        """After a 401: read the token anew."""
+        """Read the token anew for the next request."""
         self._credentials.forget_token()
+
+    def _has_another_token(self, sent: Mapping[str, str]) -> bool:
+        """After a 401: whether another token is there now, with which to ask again."""
+        if "Authorization" not in sent:
+            return False
+        self._credentials.forget_token()
+        try:
+            return self._credentials.headers()["Authorization"] != sent["Authorization"]
+        except TransportError:
+            return False
 
     def _headers(self, extra: Mapping[str, str], body: bytes | None) -> dict[str, str]:
         content_type = {} if body is None else {"Content-Type": "application/json"}
@@ -128,28 +55,45 @@ class _Connections:
 
     def _new_trust(self, *, connected: bool) -> "Trust | None":
         """What to trust from now on, if connections must be made anew for it."""
-        if connected:
-            if not self._credentials.trust_changed():
-                return None
-            try:
-                return self._credentials.trust()
-            except TransportError:
-                return None  # A half-written file: what was trusted serves on.
-        return self._credentials.trust()
+        if self._closed:
+            raise TransportError("the client is closed")
+        return self._credentials.new_trust() if connected else self._credentials.trust()
+
+    def _release(self, client: Any, current: Any) -> bool:
+        """A request has ended; True if the connections are to be closed."""
+        self._in_use[client] -= 1
+        if self._in_use[client] or client is current:
+            return False
+        del self._in_use[client]
+        return True
+
+    def _retire(self, client: Any) -> bool:
+        """No further requests; True if the connections are to be closed at once."""
+        if client is None or self._in_use.get(client):
+            return False
+        self._in_use.pop(client, None)
+        return True
 
     def _options(self, trust: "Trust") -> dict[str, Any]:
         return {
             "base_url": self._endpoint.url,
             "verify": trust,
             "timeout": self._endpoint.timeout_seconds,
+            "trust_env": self._endpoint.trust_env,
             "follow_redirects": False,
         }
 
+    def _late(self) -> TransportError:
+        return TransportError(f"no whole answer within {self._endpoint.timeout_seconds:g} s")
+
 
 class Transport(_Connections):
-    """Synchronous requests over connections that are kept."""
+    """Synchronous requests over connections that are kept, from any number of threads."""
 
-    _client: "httpx2.Client | None" = None
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._client: httpx2.Client | None = None
+        self._lock = threading.Lock()
 
     def request(
         self,
@@ -158,38 +102,89 @@ class Transport(_Connections):
         params: Mapping[str, str],
         headers: Mapping[str, str],
         body: bytes | None,
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers (names in lower case) and body of the answer.
+    ) -> Answered:
+        """The answer to one request. After a 401 it is sent once more if there is a new token.
 
         Raises:
             TransportError: no answer came.
         """
+        with self._lock:
+            sent = self._headers(headers, body)
+        answer = self._send(method, path, params, sent, body)
+        if answer[0] == _UNAUTHORIZED:
+            with self._lock:
+                again = self._has_another_token(sent)
+                sent = self._headers(headers, body) if again else sent
+            if again:
+                answer = self._send(method, path, params, sent, body)
+        return answer
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> Answered:
         import httpx2  # noqa: PLC0415  (imported at first use: recording must start fast)
 
+        content = []
         try:
+            with (
+                self._lease() as client,
+                client.stream(method, path, params=params, content=body, headers=headers) as answer,
+            ):
+                # The library's time-outs are for each read; a server that drips would never end.
+                deadline = time.monotonic() + self._endpoint.timeout_seconds
+                for part in answer.iter_bytes():
+                    content.append(part)
+                    if time.monotonic() > deadline:
+                        raise self._late()
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+            raise TransportError(f"{type(error).__name__}: {error}") from error
+        return answer.status_code, answer.headers, b"".join(content)
+
+    @contextmanager
+    def _lease(self) -> "Iterator[httpx2.Client]":
+        """Connections for one request."""
+        import httpx2  # noqa: PLC0415
+
+        old = None
+        with self._lock:
             trust = self._new_trust(connected=self._client is not None)
             if trust is not None:
-                self.close()
+                old = self._client if self._retire(self._client) else None
                 self._client = httpx2.Client(**self._options(trust))
-            assert self._client is not None  # noqa: S101  (for the type checker)
-            answer = self._client.request(
-                method, path, params=params, content=body, headers=self._headers(headers, body)
-            )
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise TransportError(f"{type(error).__name__}: {error}") from error
-        return answer.status_code, answer.headers, answer.content
+            client = self._client
+            assert client is not None  # noqa: S101  (for the type checker)
+            self._in_use[client] = self._in_use.get(client, 0) + 1
+        if old is not None:
+            old.close()
+        try:
+            yield client
+        finally:
+            with self._lock:
+                unused = self._release(client, self._client)
+            if unused:
+                client.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Take no more requests, and close the connections; those in use when they end."""
+        with self._lock:
+            self._closed = True
+            client, self._client = self._client, None
+            unused = self._retire(client)
+        if client is not None and unused:
+            client.close()
 
 
 class AsyncTransport(_Connections):
     """`Transport` for asyncio; the whole of a request has the endpoint's time."""
 
-    _client: "httpx2.AsyncClient | None" = None
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._client: httpx2.AsyncClient | None = None
 
     async def request(
         self,
@@ -198,36 +193,69 @@ class AsyncTransport(_Connections):
         params: Mapping[str, str],
         headers: Mapping[str, str],
         body: bytes | None,
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers (names in lower case) and body of the answer.
+    ) -> Answered:
+        """The answer to one request. After a 401 it is sent once more if there is a new token.
 
         Raises:
             TransportError: no answer came.
         """
+        sent = self._headers(headers, body)
+        answer = await self._send(method, path, params, sent, body)
+        if answer[0] == _UNAUTHORIZED and self._has_another_token(sent):
+            sent = self._headers(headers, body)
+            answer = await self._send(method, path, params, sent, body)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> Answered:
         import asyncio  # noqa: PLC0415
 
         import httpx2  # noqa: PLC0415
 
         try:
-            trust = self._new_trust(connected=self._client is not None)
-            if trust is not None:
-                await self.close()
-                self._client = httpx2.AsyncClient(**self._options(trust))
-            assert self._client is not None  # noqa: S101  (for the type checker)
-            # The library's time-outs are for each read; a server that drips would never end.
-            async with asyncio.timeout(self._endpoint.timeout_seconds):
-                answer = await self._client.request(
-                    method, path, params=params, content=body, headers=self._headers(headers, body)
+            async with asyncio.timeout(self._endpoint.timeout_seconds), self._lease() as client:
+                answer = await client.request(
+                    method, path, params=params, content=body, headers=headers
                 )
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except TimeoutError as error:
+            raise self._late() from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
             raise TransportError(f"{type(error).__name__}: {error}") from error
         return answer.status_code, answer.headers, answer.content
 
+    @asynccontextmanager
+    async def _lease(self) -> "AsyncIterator[httpx2.AsyncClient]":
+        """Connections for one request."""
+        import httpx2  # noqa: PLC0415
+
+        trust = self._new_trust(connected=self._client is not None)
+        old = None
+        if trust is not None:
+            old = self._client if self._retire(self._client) else None
+            self._client = httpx2.AsyncClient(**self._options(trust))
+        client = self._client
+        assert client is not None  # noqa: S101  (for the type checker)
+        self._in_use[client] = self._in_use.get(client, 0) + 1
+        try:
+            if old is not None:
+                await old.aclose()
+            yield client
+        finally:
+            if self._release(client, self._client):
+                await client.aclose()
+
     async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        """Take no more requests, and close the connections; those in use when they end."""
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None and self._retire(client):
+            await client.aclose()
 
 
 def described(value: Any) -> str:

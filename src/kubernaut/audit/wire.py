@@ -1,7 +1,7 @@
 """The documents that DataStorage answers with, as both sides know them."""
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -106,7 +106,22 @@ class StoredEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     legal_hold_placed_by: str
     legal_hold_placed_at: datetime | None
     event_data: msgspec.Raw
-    event_metadata: msgspec.Raw | None = None
+    # Not "or None": the decoder takes such a union for null alone.
+    event_metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The payload decoded, at each call anew; `event_data` is its bytes as they were sent."""
+        decoded: dict[str, Any] = msgspec.json.decode(self.event_data)
+        return decoded
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The members of the sent event that the envelope does not know, decoded."""
+        if self.event_metadata is msgspec.UNSET:
+            return {}
+        decoded: dict[str, Any] = msgspec.json.decode(self.event_metadata)
+        return decoded
 
 
 class Pagination(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -159,3 +174,11 @@ class Verification(msgspec.Struct, frozen=True):
     tampered_events: list[Finding]
     verification_time: datetime
     message: str
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer of `/health`; `reason` is there when something is wrong."""
+
+    status: Literal["healthy", "unhealthy"]
+    database: str
+    reason: str | None = None

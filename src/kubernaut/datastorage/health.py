@@ -2,23 +2,14 @@
 
 import asyncio
 import time
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
-
+from kubernaut.audit.wire import Health
 from kubernaut.datastorage import metrics, sql
 from kubernaut.datastorage.database import Outage, Readers, outage
 
 PROBE_SECONDS: Final = 2.0
 _WRITE_FAILURE_COUNTS_SECONDS: Final = 30.0
-
-
-class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer of `/health`; `reason` is there when something is wrong."""
-
-    status: Literal["healthy", "unhealthy"]
-    database: str
-    reason: str | None = None
 
 
 class HealthMonitor:

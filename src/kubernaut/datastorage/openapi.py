@@ -13,13 +13,13 @@ from kubernaut.audit.wire import (
     EventResult,
     Fault,
     Finding,
+    Health,
     Page,
     ProblemDocument,
     SingleAnswer,
     StoredEvent,
     Verification,
 )
-from kubernaut.datastorage.health import Health
 from kubernaut.datastorage.problems import BASE, PROBLEMS
 
 _REF: Final = "#/components/schemas/{name}"

@@ -185,7 +185,7 @@ def _event(record: Record) -> StoredEvent:
     timestamp: datetime = row["event_timestamp"]
     metadata = row["event_metadata"]
     row["event_data"] = msgspec.Raw(row["event_data"])
-    row["event_metadata"] = msgspec.Raw(metadata) if metadata is not None else None
+    row["event_metadata"] = msgspec.UNSET if metadata is None else msgspec.Raw(metadata)
     row["actor_ip"] = str(row["actor_ip"]) if row["actor_ip"] is not None else None
     row["version"] = row.pop("event_version")
     return StoredEvent(
