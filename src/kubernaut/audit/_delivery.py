@@ -175,12 +175,13 @@ class Delivery:
         return len(self._tasks) < allowed and self._loop.time() >= self._not_before
 
     async def _linger(self) -> None:
-        """Let a batch fill up, unless it is full already or somebody waits for it."""
+        """Let a batch fill up, unless it is full already, was sent before, or is waited for."""
         assert self._loop is not None  # noqa: S101
         until = self._loop.time() + self._limits.linger
         while (  # noqa: ASYNC110  (what it looks at are plain attributes of other threads)
             not self._urgent
             and not self._stopping
+            and not self._again
             and self._journal.tally.pending < self._caps.events
             and self._loop.time() < until
         ):

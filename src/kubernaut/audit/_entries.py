@@ -63,8 +63,8 @@ class Outcome(NamedTuple):
 class Tally(msgspec.Struct):
     """A journal's counts, kept in the file and changed in the transaction they count.
 
-    `recorded = created + duplicate + unconfirmed + pending + quarantined`, always. `duplicate`
-    includes `own_conflicts`. `last_position` is the newest position ever given.
+    `recorded = created + duplicate + unconfirmed + pending + quarantined`, always. `own_conflicts`
+    tells how often an own id had other content. `last_position` is the newest ever given.
     """
 
     recorded: int = 0

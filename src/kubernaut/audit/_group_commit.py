@@ -81,6 +81,7 @@ class GroupCommit:
         self._lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
+        self._inode: int | None = None  # Once it was opened it is never made anew.
         self._closed = False
         self.last_error: str | None = None
 
@@ -95,6 +96,9 @@ class GroupCommit:
 
     def _committed(self) -> None:
         """Called once a transaction is on disk, before anybody is told."""
+
+    def _filled(self) -> None:
+        """Called when the disk turned out to be full: make room, if some was set aside."""
 
     @property
     def queued(self) -> int:
@@ -141,7 +145,7 @@ class GroupCommit:
             # Whatever it was, also a Ctrl-C in the thread that happens to commit for all: nobody
             # may go on waiting, and nothing of it counts.
             failure = error if isinstance(error, JournalError) else _interrupted(self.path, error)
-            self._abandon()
+            self._abandon(failure)
             self.last_error = str(failure)
             for command in group:
                 if not command.done:
@@ -171,16 +175,27 @@ class GroupCommit:
         if self._closed:
             raise JournalError(f"the journal {self.path} is closed")
         if self._writer is None:
-            connection = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
-            )
+            connection = self._connect("rw" if self._inode else "rwc", check_same_thread=False)
             try:
                 self._prepare(connection)
+                self._inode = self._inode or self.path.stat().st_ino
             except BaseException:
                 connection.close()
                 raise
             self._writer = connection
+        # A file that was removed takes what is written to it as if nothing were the matter.
+        if self.path.stat().st_ino != self._inode:
+            raise JournalError(f"the journal {self.path} was replaced while it was in use")
         return self._writer
+
+    def _connect(self, mode: str, *, check_same_thread: bool = True) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=check_same_thread,
+            timeout=_BUSY_SECONDS,
+        )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Of use to a new file only.
@@ -190,11 +205,13 @@ class GroupCommit:
         _checkpoint(connection)
         self._opened(connection)
 
-    def _abandon(self) -> None:
+    def _abandon(self, error: BaseException) -> None:
         """Start over from what the disk has: after a failed write no page in memory counts."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
             writer.close()
+        if isinstance(error, JournalFullError):
+            self._filled()  # Opening the file again takes some.
 
     def open(self) -> None:
         """Open the file for changes now, rather than at the first one.
@@ -202,7 +219,15 @@ class GroupCommit:
         Raises:
             JournalError: it cannot be opened, or is of another version.
         """
-        with self._lock, translated(self.path):
+        with self._lock:
+            try:
+                self._open()
+            except JournalFullError:
+                self._filled()
+                self._open()
+
+    def _open(self) -> None:
+        with translated(self.path):
             self._connected()
 
     @contextmanager
@@ -216,8 +241,8 @@ class GroupCommit:
             try:
                 with translated(self.path):
                     yield self._connected()
-            except BaseException:
-                self._abandon()
+            except BaseException as error:
+                self._abandon(error)
                 raise
 
     @contextmanager
@@ -228,13 +253,7 @@ class GroupCommit:
             JournalError: the file cannot be read.
         """
         with self._read_lock, translated(self.path):
-            connection = sqlite3.connect(
-                # Not made anew where it is missing: another process may have adopted it.
-                f"{self.path.absolute().as_uri()}?mode=rw",
-                uri=True,
-                isolation_level=None,
-                timeout=_BUSY_SECONDS,
-            )
+            connection = self._connect("rw")  # Not made anew: it may have been adopted.
             try:
                 connection.execute("PRAGMA query_only = ON")
                 connection.execute("BEGIN")

@@ -30,6 +30,7 @@ from kubernaut.audit._rows import (
     SCHEMA_VERSION,
     SET_TALLY,
     read_tally_row,
+    select_adopted,
     select_pending,
     select_quarantined,
 )
@@ -93,6 +94,9 @@ class Journal(GroupCommit):
 
     def _committed(self) -> None:
         self.tally = self._working
+
+    def _filled(self) -> None:
+        self.reserve.release()  # What it was set aside for.
 
     def append(
         self,
@@ -226,8 +230,7 @@ class Journal(GroupCommit):
         try:
             self.run(work)
         except JournalFullError:
-            self.reserve.release()  # What it was set aside for.
-            self.run(work)
+            self.run(work)  # With the room that was set aside.
 
     def _settle(self, connection: sqlite3.Connection, outcome: Outcome) -> None:
         entry, tally = outcome.entry, self._working
@@ -314,12 +317,13 @@ class Journal(GroupCommit):
             JournalError: what was not taken over is still in the other journal.
         """
         taken = 0
-        while entries := other.read(after=None, limit=_ADOPT_AT_ONCE):
-            self.run(partial(self._take, entries=entries))
-            other.run(partial(other.give_up, entries=entries))
-            taken += len(entries)
-        self.run(partial(self._take_rest, other=other))
-        return taken
+        while True:
+            while entries := other.read(after=None, limit=_ADOPT_AT_ONCE):
+                self.run(partial(self._take, entries=entries))
+                other.run(partial(other.give_up, entries=entries))
+                taken += len(entries)
+            if other.run(partial(other.give_up_rest, heir=self)):
+                return taken
 
     def _take(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
         after = 0
@@ -341,17 +345,35 @@ class Journal(GroupCommit):
         for entry in entries:
             self._working.recorded -= self._remove(connection, entry)
 
-    def _take_rest(self, connection: sqlite3.Connection, other: "Journal") -> None:
+    def give_up_rest(self, connection: sqlite3.Connection, heir: "Journal") -> bool:
+        """Within a transaction: let another journal have the quarantine and the counts.
+
+        Returns:
+            False: somebody has put events back from quarantine meanwhile; they come first.
+        """
+        if self._working.pending:
+            return False
+        refused = select_quarantined(connection, None)
+        names = {self.path.name, *select_adopted(connection)}
+        heir.run(partial(heir._take_rest, refused=refused, tally=self._working, names=names))  # noqa: SLF001
+        return True
+
+    def _take_rest(
+        self,
+        connection: sqlite3.Connection,
+        refused: list[Quarantined],
+        tally: Tally,
+        names: set[str],
+    ) -> None:
         """The dead process's quarantine and counts, and the note that they were taken."""
-        for event in other.quarantined():
+        for event in refused:
             self._refuse(connection, event)
-        mine, theirs = self._working, other.tally
-        mine.recorded += theirs.delivered
-        mine.created += theirs.created
-        mine.duplicate += theirs.duplicate
-        mine.unconfirmed += theirs.unconfirmed
-        mine.own_conflicts += theirs.own_conflicts
-        names = {other.path.name, *other.adopted()}
+        mine = self._working
+        mine.recorded += tally.delivered
+        mine.created += tally.created
+        mine.duplicate += tally.duplicate
+        mine.unconfirmed += tally.unconfirmed
+        mine.own_conflicts += tally.own_conflicts
         connection.executemany(
             "INSERT INTO adopted VALUES (?) ON CONFLICT DO NOTHING", [(name,) for name in names]
         )
@@ -406,7 +428,7 @@ class Journal(GroupCommit):
             JournalError: the file cannot be read.
         """
         with self.reading() as connection:
-            return {name for (name,) in connection.execute("SELECT name FROM adopted")}
+            return select_adopted(connection)
 
     def refresh(self) -> None:
         """Look whether another process put events back, and give room back to the disk.

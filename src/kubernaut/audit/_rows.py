@@ -67,6 +67,11 @@ def read_tally_row(connection: sqlite3.Connection) -> Tally:
     return Tally(*connection.execute(_GET_TALLY).fetchone())
 
 
+def select_adopted(connection: sqlite3.Connection) -> set[str]:
+    """The names of journals whose events are in this one."""
+    return {name for (name,) in connection.execute("SELECT name FROM adopted")}
+
+
 def select_pending(
     connection: sqlite3.Connection, after: int | None, limit: int, max_bytes: int
 ) -> list[Entry]:

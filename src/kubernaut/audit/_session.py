@@ -75,13 +75,14 @@ class Session:
         self._lock = threading.Lock()
         self._delivery: Delivery | None = None
         self._dropped = 0
+        self._read_error: str | None = None
         self._attempts: dict[str, int] = {}
         self._request_seconds = Buckets()
         self.progress = Progress()
         self.receipts = Receipts()
         self.ending = False
-        if self.journal.tally.pending:
-            self.deliver()
+        if self.journal.tally.pending or self.journal.tally.quarantined:
+            self.deliver()  # What is in quarantine may be put back, by another process too.
 
     @property
     def journal(self) -> Journal:
@@ -239,8 +240,9 @@ class Session:
         """See `AuditStore.stats`."""
         try:
             oldest = self.journal.oldest()
-        except JournalError:  # `trouble` tells of it.
-            oldest = None
+            self._read_error = None
+        except JournalError as error:
+            oldest, self._read_error = None, str(error)
         tally, now = self.journal.tally, self._settings.clock()
         return StoreStats(
             recorded=tally.recorded,
@@ -262,7 +264,7 @@ class Session:
     def trouble(self) -> str | None:
         """What is wrong with the disk, if something is."""
         damaged = "; ".join(self._spool.damaged.values())
-        return self.journal.last_error or damaged or None
+        return self.journal.last_error or self._read_error or damaged or None
 
     def durations(self) -> dict[str, tuple[list[int], float]]:
         """See `AuditStore.durations`."""

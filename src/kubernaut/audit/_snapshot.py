@@ -82,18 +82,24 @@ def _event_type(event: AuditEvent) -> str:
     return action if "." in action else f"{event.event_category}.{action}"
 
 
-class _Identity(msgspec.Struct):
-    event_id: Any = None
-    correlation_id: Any = None
-
-
 def _invalid(message: str, body: bytes) -> InvalidEventError:
-    """The error, with whatever identity the event has."""
+    """The error, with whatever identity the event has.
+
+    One without gets it here, so that it is one event also if it is sent again one day.
+    """
+    event_id = uuid7()
+    correlation_id = str(event_id)
     try:
-        identity = msgspec.json.decode(body, type=_Identity)
-        event_id = UUID(str(identity.event_id))
-        correlation_id = str(identity.correlation_id or event_id)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        event_id = uuid7()
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        if "event_id" in members:
+            event_id = UUID(msgspec.json.decode(members["event_id"], type=str))
+        else:
+            members["event_id"] = msgspec.Raw(_encode(event_id))
+            members.setdefault("event_timestamp", msgspec.Raw(_encode(datetime.now(UTC))))
         correlation_id = str(event_id)
+        if "correlation_id" in members:
+            correlation_id = msgspec.json.decode(members["correlation_id"], type=str)
+        body = _encode(members)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass  # Nothing that can be used; what could be is used.
     return InvalidEventError(message, event_id, correlation_id, body)

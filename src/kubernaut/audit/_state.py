@@ -18,7 +18,7 @@ class StoreStats(NamedTuple):
     """Counts of a journal; they survive restarts, but for `dropped`, `attempts` and `last_error`.
 
     `recorded = delivered + pending + quarantined` always, where `delivered` is
-    `created + duplicates + unconfirmed`, and `duplicates` includes `own_conflicts`.
+    `created + duplicates + unconfirmed`.
 
     Attributes:
         recorded: events that `record` took, and those it refused and put into quarantine.
@@ -27,7 +27,8 @@ class StoreStats(NamedTuple):
         quarantined: events that were refused.
         created: stored by the server the first time they were sent.
         duplicates: found stored already.
-        own_conflicts: stored before with other content under the caller's own id.
+        own_conflicts: how often the server, or the journal, had other content under an id of the
+            caller's own; such an event counts as stored, or is the pending one.
         unconfirmed: answered 202 by a server of the old contract.
         dropped: events that were given to this store and not kept: `record` raised for lack of
             room or because the disk failed, or a `best_effort` commit failed.

@@ -76,6 +76,14 @@ class AuditStore:
         limits: DeliveryLimits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if max_bytes < 1:
+            raise ValueError(f"max_bytes is {max_bytes}, and must be at least 1")
+        times = (full_timeout, strict_timeout, degraded_after)
+        if min(times) < 0:
+            raise ValueError(
+                "full_timeout, strict_timeout and degraded_after are"
+                f" {', '.join(f'{seconds:g}' for seconds in times)}, and must not be negative"
+            )
         self._settings = Settings(
             endpoint=Endpoint(endpoint) if isinstance(endpoint, str) else endpoint,
             directory=Path(directory),

@@ -5,6 +5,7 @@ import sys
 __all__ = ["main"]
 
 _NOT_INSTALLED = 2  # As for a command line that cannot be understood.
+_INTERRUPTED = 130  # As shells count a SIGINT.
 
 
 def main() -> None:
@@ -12,11 +13,13 @@ def main() -> None:
     try:
         from kubernaut.cli._app import app  # noqa: PLC0415  (its packages are an extra)
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich"}:
+        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
             raise
         print(  # noqa: T201  (the command's own message)
             "kubernaut: the command line needs more packages: pip install 'kubernaut-py[cli]'",
             file=sys.stderr,
         )
         sys.exit(_NOT_INSTALLED)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)  # While its packages are loaded; the commands see to the rest.
     app(prog_name="kubernaut")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kubernaut.cli import _datastorage, _up
+from kubernaut.cli import _audit, _datastorage, _up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("up", help=_up.HELP)(_up.up)
+app.add_typer(_audit.app, name="audit")
 app.add_typer(_datastorage.app, name="datastorage")
 
 

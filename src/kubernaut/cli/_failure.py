@@ -7,6 +7,7 @@ from typing import NoReturn
 import typer
 
 from kubernaut import datastorage
+from kubernaut.cli._printable import printable
 from kubernaut.local import LocalServerError
 
 FAILED = 1
@@ -15,8 +16,13 @@ NOT_INSTALLED = 2
 
 def fail(line: str, code: int = FAILED) -> NoReturn:
     """Say why on standard error, and end with an exit code."""
-    typer.echo(f"kubernaut: {' '.join(line.split())}", err=True)
+    tell(line)
     raise typer.Exit(code)
+
+
+def tell(line: str) -> None:
+    """Say something on standard error, in one line."""
+    typer.echo(f"kubernaut: {printable(' '.join(line.split()))}", err=True)
 
 
 @contextmanager

@@ -132,7 +132,8 @@ class _Up:
         say()
         say("Ctrl-C stops everything.")
 
-    def _settings(self, url: str | None) -> datastorage.Settings:
+    # The name is quoted because looking it up imports what only the service needs.
+    def _settings(self, url: str | None) -> "datastorage.Settings":
         overrides: dict[str, Any] = {}
         if url is not None:
             overrides["database"] = {"url": url}

@@ -325,3 +325,33 @@ def test_an_interrupted_commit_fails_for_all_and_harms_nothing(journal: Journal)
     assert everything(journal) == []
     append(journal, 2)
     assert journal.tally.recorded == 1
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_is_removed_while_in_use_takes_no_more(
+    tmp_path: Path, *, replaced: bool
+) -> None:
+    """What is written to a file that has no name is on no disk."""
+    journal = Journal(tmp_path / "g.journal", CAP)
+    journal.open()
+    append(journal)
+    for path in tmp_path.glob("g.journal*"):
+        path.unlink()
+    if replaced:
+        journal.path.touch()
+    for _ in range(2):
+        command = journal.append(a_shot(2), own_id=False)
+        with pytest.raises(JournalError, match=r"g\.journal"):
+            journal.commit(command)
+    assert journal.path.exists() == replaced
+    journal.close()
+
+
+def test_an_invalid_event_gets_the_identity_that_it_lacks() -> None:
+    """So that it is stored once if it is sent again one day and an answer is lost."""
+    with pytest.raises(InvalidEventError) as refused:
+        snapshot(an_event(event_category="nonsense"))
+    members = msgspec.json.decode(refused.value.body)
+    assert members["event_id"] == str(refused.value.event_id)
+    assert members["event_timestamp"]
+    assert refused.value.correlation_id == members["correlation_id"] == "rr-1"

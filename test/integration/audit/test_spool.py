@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kubernaut.audit import JournalError
-from kubernaut.audit._entries import Outcome
+from kubernaut.audit._entries import Entry, Outcome
 from kubernaut.audit._journal import Journal
 from kubernaut.audit._spool import Spool
 from test.audit_events import a_shot
@@ -234,3 +235,36 @@ def test_the_journal_of_a_process_may_be_looked_at(spool: Spool) -> None:
     assert len(seen.read(after=None, limit=9)) == 2
     assert seen.read_tally().recorded == 2
     assert os.path.exists(spool.journal.path)  # noqa: PTH110
+
+
+def test_what_is_put_back_while_a_journal_is_adopted_is_adopted_too(
+    spool: Spool, directory: Path
+) -> None:
+    """An operator does so after the last look at what is pending there."""
+    other = another(directory)
+    append(other, 1, 2)
+    refused, _ = other.journal.read(after=None, limit=2)
+    other.journal.settle([Outcome(refused, "quarantined", "no")])
+    other.close()
+    left = Journal(other.journal.path, CAP)
+    left.open()
+    looks = left.read
+    put_back = []
+
+    def look(**which: Any) -> list[Entry]:
+        entries = looks(**which)
+        if not entries and not put_back:
+            operator = Journal(left.path, CAP)
+            operator.open()
+            put_back.append(operator.retry())
+            operator.close()
+        return entries
+
+    left.read = look  # type: ignore[method-assign]
+    assert spool.journal.adopt(left) == 2
+    left.close()
+    assert put_back == [1]
+    assert sorted(pending(spool)) == [1, 2]
+    assert spool.journal.tally.quarantined == 0
+    assert spool.adopt_orphans() == 0
+    assert sorted(pending(spool)) == [1, 2]

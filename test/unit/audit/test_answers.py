@@ -207,9 +207,11 @@ def test_retry_after_may_be_a_date() -> None:
     body=st.binary(max_size=200)
     | st.recursive(
         st.none() | st.booleans() | st.text(max_size=5) | st.sampled_from(["created", "accepted"]),
-        lambda inner: st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["event_ids", "results", "status", "type", "errors"]), inner
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["event_ids", "results", "status", "type", "errors"]), inner
+            )
         ),
         max_leaves=12,
     ),

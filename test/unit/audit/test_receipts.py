@@ -81,7 +81,10 @@ def test_what_is_forgotten_is_not_kept(receipts: Receipts) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
 def test_a_callback_that_raises_harms_nobody(
-    receipts: Receipts, receipt: Receipt, error: type[BaseException], caplog: pytest.LogCaptureFixture
+    receipts: Receipts,
+    receipt: Receipt,
+    error: type[BaseException],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Not even the thread that sends, which is the one that calls it."""
     told: list[str] = []
@@ -117,9 +120,7 @@ def test_waiting_ends_with_the_time_and_leaves_nothing_behind(receipt: Receipt) 
 
 def test_many_threads_wait_for_one_receipt(receipts: Receipts, receipt: Receipt) -> None:
     seen: list[Fate | None] = []
-    threads = [
-        threading.Thread(target=lambda: seen.append(receipt.wait(30))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: seen.append(receipt.wait(30))) for _ in range(8)]
     for thread in threads:
         thread.start()
     receipts.settle([outcome(receipt.event_id)])

@@ -44,8 +44,16 @@ def test_every_option_is_documented_and_nothing_else() -> None:
             option
             for parameter in command.params
             for option in (*parameter.opts, *parameter.secondary_opts)
+            if option.startswith("-")
         }
         assert documented(name) == options - OF_EVERY_COMMAND, name
+
+
+def test_every_argument_is_documented() -> None:
+    for name, command in COMMANDS.items():
+        for parameter in command.params:
+            if not parameter.opts[0].startswith("-"):
+                assert f"{name} {parameter.metavar}" in codes(section(PAGE, name))
 
 
 def test_every_variable_of_an_option_is_documented() -> None:
