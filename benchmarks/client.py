@@ -53,9 +53,9 @@ def service(directory: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{one.port}"
 
 
-def measure_import(_: Path, __: Sizes) -> dict[str, Any]:
+def measure_import(directory: Path, _: Sizes) -> dict[str, Any]:
     """How long the interpreter takes to have the library."""
-    return {"import, median of 20 in ms": recording.import_milliseconds()}
+    return {"import, median of 20 in ms": recording.import_milliseconds(directory)}
 
 
 def measure_latency(directory: Path, sizes: Sizes) -> dict[str, Any]:
@@ -133,7 +133,8 @@ def main() -> None:
     machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
     RESULTS.mkdir(exist_ok=True)
     kept = RESULTS / ("client-quick.local.json" if options.quick else "client.json")
-    kept.write_text(json.dumps({"machine": machine, **found}, indent=2) + "\n")
+    before = json.loads(kept.read_text()) if options.only and kept.exists() else {}
+    kept.write_text(json.dumps(before | {"machine": machine} | found, indent=2) + "\n")
     for name, value in found.items():
         if isinstance(value, dict):
             print(f"{name}: " + ", ".join(f"{key} {figure:,.2f}" for key, figure in value.items()))

@@ -117,7 +117,9 @@ def main() -> None:
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(VENV)}
     environment.pop("VIRTUAL_ENV", None)
     say(f"installing the locked packages into {VENV}")
-    command = [find_uv(), "sync", "--frozen", "--all-extras", "--python", sys.executable]
+    # Compiled: every process that the tests start would do it again where nothing may be written.
+    command = [find_uv(), "sync", "--frozen", "--all-extras", "--compile-bytecode"]
+    command += ["--python", sys.executable]
     if subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode:
         fail("uv could not install the packages; its message is above")
     (VENV / ".installed").touch()

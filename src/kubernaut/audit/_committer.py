@@ -56,14 +56,12 @@ class Committer:
 
     def submit(self, work: Callable[[], Any]) -> "Future[Any] | None":
         """Run something on the thread; None: there are no threads any more, run it yourself."""
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
         with self._lock:
             if self._ended:
                 return None
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix="audit-commit")
             try:
+                if self._executor is None:
+                    self._executor = _one_thread()
                 return self._executor.submit(work)
             except RuntimeError:  # The interpreter is ending, or the machine has no more threads.
                 return None
@@ -75,3 +73,9 @@ class Committer:
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
+
+
+def _one_thread() -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    return ThreadPoolExecutor(1, thread_name_prefix="audit-commit")

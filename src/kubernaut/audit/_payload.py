@@ -6,7 +6,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kubernaut.audit import jsontext
-from kubernaut.audit.payloads import UnknownEventTypeError, decode_payload
 
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
 MAX_PAYLOAD_DEPTH: Final = 10
@@ -59,13 +58,22 @@ def check_payload(
         )
     if jsontext.deeper_than(payload, max_depth):
         raise PayloadError("$.event_data", f"objects and arrays nested at most {max_depth} deep")
-    event_type: str | UnsetType = UNSET
     try:
         event_type = _decode_discriminator(payload).event_type
-        if event_type is not UNSET:
-            decode_payload(event_type, payload)
-        elif typed:
-            raise PayloadError("$.event_data.event_type", "required by the strict contract")
+    except msgspec.ValidationError as error:
+        raise _located(error) from None
+    if event_type is not UNSET:
+        _check_typed(event_type, payload)
+    elif typed:
+        raise PayloadError("$.event_data.event_type", "required by the strict contract")
+
+
+def _check_typed(event_type: str, payload: bytes) -> None:
+    # Loaded at first use: many events have no type, and importing must be quick.
+    from kubernaut.audit.payloads import UnknownEventTypeError, decode_payload  # noqa: PLC0415
+
+    try:
+        decode_payload(event_type, payload)
     except UnknownEventTypeError:
         raise PayloadError(
             "$.event_data.event_type",
@@ -73,5 +81,9 @@ def check_payload(
             " event_type out of event_data to send a free-form payload",
         ) from None
     except msgspec.ValidationError as error:
-        path, rule = jsontext.located(error)
-        raise PayloadError(f"$.event_data{path.removeprefix('$')}", rule) from None
+        raise _located(error) from None
+
+
+def _located(error: msgspec.ValidationError) -> PayloadError:
+    path, rule = jsontext.located(error)
+    return PayloadError(f"$.event_data{path.removeprefix('$')}", rule)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from kubernaut.audit._committer import Committer
+from kubernaut.audit._endpoint import Endpoint
 from kubernaut.audit._entries import Outcome
 from kubernaut.audit._errors import IdReusedError, InvalidEventError, JournalError, JournalFullError
 from kubernaut.audit._group_commit import Command
@@ -24,7 +25,6 @@ from kubernaut.audit._receipt import Receipts
 from kubernaut.audit._snapshot import Snapshot
 from kubernaut.audit._spool import Spool
 from kubernaut.audit._state import StoreStats
-from kubernaut.audit._transport import Endpoint
 
 if TYPE_CHECKING:  # Loaded at first use: importing must be quick.
     from kubernaut.audit._delivery import Delivery

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from uuid import UUID
 
+from kubernaut.audit._endpoint import Endpoint
 from kubernaut.audit._entries import Quarantined
 from kubernaut.audit._errors import (
     InvalidEventError,
@@ -27,13 +28,13 @@ from kubernaut.audit._receipt import Receipt
 from kubernaut.audit._session import Append, Session, Settings
 from kubernaut.audit._snapshot import snapshot
 from kubernaut.audit._state import Flushed, StoreHealth, StoreStats
-from kubernaut.audit._transport import Endpoint
 
 log = logging.getLogger("kubernaut.audit")
 
 Event = AuditEvent | Mapping[str, Any]
 
 _NEARLY_FULL: Final = 0.8
+_LEFT_SECONDS: Final = 0.1
 
 
 class AuditStore:
@@ -105,7 +106,7 @@ class AuditStore:
         """The state of a process that has not used the store yet."""
         self._lock = threading.Lock()
         self._session: Session | None = None
-        self._recorders = 0
+        self._recorders: set[object] = set()
         self._left = Progress()  # Of those who record, by `close`.
 
     def _opened(self) -> Session:
@@ -178,17 +179,17 @@ class AuditStore:
     @contextmanager
     def _admitted(self) -> Iterator[Session]:
         """Let somebody in who records; `close` waits until they are out again."""
-        with self._lock:
-            if self._closed:
-                raise StoreClosedError("the audit store is closed")
-            self._recorders += 1
+        recorder = object()
         try:
+            with self._lock:
+                if self._closed:
+                    raise StoreClosedError("the audit store is closed")
+                self._recorders.add(recorder)
             yield self._opened()
         finally:
-            with self._lock:
-                self._recorders -= 1
-                is_last = not self._recorders
-            if is_last:
+            # In one step: a Ctrl-C comes before it, and it is done all the same, or after it.
+            self._recorders.discard(recorder)
+            if self._closed:
                 self._left.notify()
 
     def _prepared(self, event: Event, mode: Mode | None, *, own_id: bool) -> tuple[Append, Mode]:
@@ -296,6 +297,8 @@ class AuditStore:
                 log.warning(
                     "%d audit events stay in the journal for the next start", self._last.pending
                 )
+        if session is None:  # A forked child that has not used it.
+            return Flushed(0, 0, 0)
         return self._told()
 
     def _wait_for_recorders(self, session: Session) -> None:
@@ -303,10 +306,10 @@ class AuditStore:
         session.progress.notify()  # Whoever waits for room waits no longer.
         while True:
             seen = self._left.count
-            with self._lock:
-                if not self._recorders:
-                    return
-            self._left.wait(seen, None)
+            if not self._recorders:
+                return
+            # Not for ever: a Ctrl-C may have come between leaving and saying so.
+            self._left.wait(seen, time.monotonic() + _LEFT_SECONDS)
 
     async def aclose(self, timeout: float = 5.0) -> Flushed:  # noqa: ASYNC109
         """`close` for asyncio."""

@@ -84,10 +84,12 @@ def test_the_fixtures_for_contributors_exist() -> None:
         assert re.search(rf"^(async )?def {name.strip('`')}\(", source, re.MULTILINE), name
 
 
-def test_modules_named_in_the_architecture_exist_and_all_are_named() -> None:
-    package = ROOT / "src/kubernaut/datastorage"
-    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    exist = modules | {"migrations", "sql"}
-    cells = [row[0] for row in rows(read("architecture")) if len(row) == 2]
+@pytest.mark.parametrize("package", ["audit", "datastorage"])
+def test_modules_named_in_the_architecture_exist_and_all_are_named(package: str) -> None:
+    folder = ROOT / "src/kubernaut" / package
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    folders = {path.name for path in folder.iterdir() if path.is_dir()} - {"__pycache__"}
+    _, rest = read("architecture").split(f"| Module of `kubernaut.{package}` |")
+    cells = [row[0] for row in rows("||" + rest.split("\n\n")[0])]
     listed = {name for cell in cells for name in re.findall(r"`([a-z_]+)`", cell)}
-    assert listed == exist
+    assert listed == modules | folders
