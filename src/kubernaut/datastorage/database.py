@@ -64,6 +64,10 @@ def outage(error: BaseException) -> Outage | None:
         return Outage("timeout", "the database did not answer in time")
     if isinstance(error, asyncpg.InterfaceError | OSError | ssl.SSLError | EOFError):
         return _DISCONNECTED
+    if isinstance(error, asyncpg.InternalClientError):
+        # Of an idle connection that the database has ended: asyncpg has read the reason, but not
+        # yet the end, and takes no statement.
+        return _DISCONNECTED
     return None
 
 

@@ -1,6 +1,8 @@
 """The database fails in every way it can: 503, nothing by halves, and back by itself."""
 
+import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -10,12 +12,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx2
 import psycopg
 import pytest
 
 from kubernaut.audit import uuid7
 from kubernaut.datastorage import create_service_login, migrate
+from kubernaut.datastorage.database import outage
 from kubernaut.local import PostgresServer
 from test.datastorage_service import BATCH, EVENTS, DataStorageProcess, starting
 from test.polling import wait_for
@@ -241,3 +245,23 @@ def test_a_batch_during_an_outage_is_stored_whole_or_not(rig: Rig) -> None:
             lambda: service.post(BATCH, batch).status_code == 201, RECOVERY_SECONDS, "the batch"
         )
         rig.assert_whole(service, 500)
+
+
+async def test_a_connection_that_is_just_being_ended(migrated_url: str) -> None:
+    """The server's farewell is read, and the end of the connection is not."""
+    connection: Any = await asyncpg.connect(migrated_url)
+    with psycopg.connect(migrated_url) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [connection.get_server_pid()])
+    arrived = select.poll()
+    arrived.register(connection._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    assert arrived.poll(60_000)
+    loop = asyncio.get_running_loop()
+    turn = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await turn  # Of the event loop; in one it reads once.
+    with pytest.raises(asyncpg.InternalClientError, match="another operation") as error:
+        await connection.execute("BEGIN")
+    connection.terminate()
+    found = outage(error.value)
+    assert found is not None
+    assert found.state == "unreachable"
