@@ -22,7 +22,7 @@ test-unit: .venv/.installed ## Run the tests that do no I/O
 	$(PYTEST) test/unit
 
 test-chaos: .venv/.installed ## Run the kill-and-restart tests in their long form
-	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos
+	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos test/integration/audit/test_state_machine.py
 
 lint: .venv/.installed ## Check style, import contracts and the rules for tests
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from psycopg import sql
 from kubernaut.datastorage import migrate
 from kubernaut.local import PostgresServer
 from test.datastorage_service import DataStorageProcess, StartService, starting
+from test.reporting import Report
 
 
 def _new_home() -> Path:
@@ -22,6 +23,18 @@ def _new_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix="kubernaut-test-"))
     home.chmod(0o755)
     return home
+
+
+@pytest.fixture
+def report(pytestconfig: pytest.Config) -> Report:
+    """Prints a line that whoever reads the log wants to see, although the test passes."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def say(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{text}")  # noqa: T201
+
+    return say
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from kubernaut.datastorage import migrate
 from kubernaut.local import PostgresServer
 from test.chaos.lives import ALONE, SHARED, Ledger, Lives, Nursery, Written
 from test.datastorage_service import DataStorageProcess
+from test.reporting import Report
 
 KILLS = 1000 if os.environ.get("KUBERNAUT_CHAOS") == "long" else 50
 SEED = int(os.environ.get("KUBERNAUT_CHAOS_SEED", "7"))
@@ -71,7 +72,9 @@ def audit_service(home: Path, logs: Path) -> Iterator[tuple[PostgresServer, Data
             yield server, service
 
 
-def test_what_was_recorded_survives_sigkill(server_home: Path, tmp_path: Path) -> None:
+def test_what_was_recorded_survives_sigkill(
+    server_home: Path, tmp_path: Path, report: Report
+) -> None:
     chance = random.Random(SEED)  # noqa: S311
     journals = tmp_path / "journals"
     with audit_service(server_home, tmp_path) as (server, service):
@@ -95,9 +98,11 @@ def test_what_was_recorded_survives_sigkill(server_home: Path, tmp_path: Path) -
             assert verified["is_valid"], verified["findings"]
             assert verified["verified_events"] == count
     kills = {"recorder": lives.kills, **outages.kills}
-    print(f"\nseed {SEED}, kills {kills}, told {told}, stored {len(stored)},", end=" ")  # noqa: T201
-    print(f"of these {left.delivered} while recorders were killed,", end=" ")  # noqa: T201
-    print(f"{after.duplicate} sent again, lost 0, twice 0, out of order 0")  # noqa: T201
+    report(
+        f"audit client: seed {SEED}, kills {kills}, told {told}, stored {len(stored)},"
+        f" of these {left.delivered} while recorders were killed,"
+        f" {after.duplicate} sent again, lost 0, twice 0, out of order 0"
+    )
 
 
 def checked(directory: Path) -> Tally:

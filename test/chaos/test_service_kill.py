@@ -17,6 +17,7 @@ from kubernaut.datastorage import migrate
 from kubernaut.local import PostgresServer
 from test.datastorage_service import BATCH, DataStorageProcess
 from test.polling import wait_for
+from test.reporting import Report
 
 ROUNDS = 200 if os.environ.get("KUBERNAUT_CHAOS") == "long" else 12
 NAMES = [f"rr-{uuid4()}" for _ in range(6)]
@@ -87,7 +88,9 @@ class Writers:
             self._ended.wait(0.05)
 
 
-def test_what_was_answered_201_survives_sigkill(server_home: Path, tmp_path: Path) -> None:
+def test_what_was_answered_201_survives_sigkill(
+    server_home: Path, tmp_path: Path, report: Report
+) -> None:
     chance = random.Random(7)  # noqa: S311
     with PostgresServer(server_home) as server:
         url = server.url("kubernaut_datastorage")
@@ -111,8 +114,10 @@ def test_what_was_answered_201_survives_sigkill(server_home: Path, tmp_path: Pat
         writers.stop()
         assert_history(service, url, writers)
         service.end()
-    print(f"\nkills {dict(kills)}, answers {dict(writers.statuses)},", end=" ")  # noqa: T201
-    print(f"acknowledged {len(writers.acknowledged)}, lost 0, twice 0")  # noqa: T201
+    report(
+        f"DataStorage: kills {dict(kills)}, answers {dict(writers.statuses)},"
+        f" acknowledged {len(writers.acknowledged)}, lost 0, twice 0"
+    )
 
 
 def assert_history(service: DataStorageProcess, url: str, writers: Writers) -> None:

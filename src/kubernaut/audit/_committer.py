@@ -36,14 +36,20 @@ class Committer:
         Raises:
             JournalError: so much waits already that it was committed here, and failed.
         """
-        if self._journal.queued <= _MOST_QUEUED:
+        if self._journal.queued <= _MOST_QUEUED and self._schedule():
+            return
+        self._journal.commit(command)
+
+    def _schedule(self) -> bool:
+        scheduled = False
+        try:
             with self._lock:
                 scheduled, self._scheduled = self._scheduled, True
-            if scheduled or self.submit(self._drain) is not None:
-                return
-            with self._lock:
+            scheduled = scheduled or self.submit(self._drain) is not None
+        finally:
+            if not scheduled:
                 self._scheduled = False
-        self._journal.commit(command)
+        return scheduled
 
     def _drain(self) -> None:
         with self._lock:

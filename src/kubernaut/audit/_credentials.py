@@ -57,6 +57,7 @@ class Credentials:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._token_file = _WatchedFile(endpoint.token_file) if endpoint.token_file else None
+        self._is_plain = endpoint.url.lower().startswith("http://") and not endpoint.trust_env
         self._ca_file = _WatchedFile(endpoint.ca_file) if endpoint.ca_file else None
         self._token: str | None = None
 
@@ -98,9 +99,12 @@ class Credentials:
         Raises:
             TransportError: the certificates cannot be read.
         """
+        import ssl  # noqa: PLC0415  (loaded at first use: importing must be quick)
+
+        if self._is_plain:  # Loading the system's certificates would take longer than to send.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._ca_file is None:
             return True
-        import ssl  # noqa: PLC0415  (loaded at first use: importing must be quick)
 
         # Certificates are ASCII; what is not stands in the comments between them.
         content = self._ca_file.read().encode("ascii", "ignore").decode("ascii")

@@ -125,6 +125,8 @@ class GroupCommit:
             with self._lock:
                 if not command.done:
                     self._commit_queued()
+                    if not command.done:  # Lost by somebody whom two Ctrl-C have interrupted.
+                        self._queue.append(command)
         return command.result()
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -145,11 +147,13 @@ class GroupCommit:
             # Whatever it was, also a Ctrl-C in the thread that happens to commit for all: nobody
             # may go on waiting, and nothing of it counts.
             failure = error if isinstance(error, JournalError) else _interrupted(self.path, error)
-            self._abandon(failure)
-            self.last_error = str(failure)
-            for command in group:
-                if not command.done:
-                    command.finish(None, failure)
+            try:
+                self._abandon(failure)
+            finally:
+                self.last_error = str(failure)
+                for command in group:
+                    if not command.done:
+                        command.finish(None, failure)
             if not isinstance(error, Exception):
                 raise
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
-from uuid import UUID
 
 from kubernaut.audit._committer import Committer
 from kubernaut.audit._endpoint import Endpoint
@@ -139,9 +138,9 @@ class Session:
             try:
                 appended = self.journal.commit(self._submit(append))
             except JournalError as error:
-                self._consider(append, error)
+                self._consider(error)
                 if not self.progress.wait(seen, deadline):
-                    self._drop(append.shot.event_id)
+                    self._drop()
                     raise
             else:
                 return _check(append, appended)
@@ -154,9 +153,9 @@ class Session:
             try:
                 appended = await self.on_thread(partial(self.journal.commit, self._submit(append)))
             except JournalError as error:
-                self._consider(append, error)
+                self._consider(error)
                 if not await self.progress.wait_async(seen, deadline):
-                    self._drop(append.shot.event_id)
+                    self._drop()
                     raise
             else:
                 return _check(append, appended)
@@ -166,10 +165,10 @@ class Session:
     ) -> Command[Appended]:
         return self.journal.append(append.shot, own_id=append.own_id, failed=failed)
 
-    def _consider(self, append: Append, error: JournalError) -> None:
+    def _consider(self, error: JournalError) -> None:
         """Whether it makes sense to wait for room; if not, that was it."""
         if self.ending or not isinstance(error, JournalFullError):
-            self._drop(append.shot.event_id)
+            self._drop()
             raise error
         self.deliver()
 
@@ -183,7 +182,8 @@ class Session:
                 append.shot.correlation_id,
                 error,
             )
-            self._drop(append.shot.event_id)
+            self._drop()
+            self.receipts.forget(append.shot.event_id)
 
         self._committer.commit_later(self._submit(append, failed))
 
@@ -202,13 +202,12 @@ class Session:
         try:
             self.journal.refuse(invalid)
         except JournalError:
-            self._drop(invalid.event_id)
+            self._drop()
             raise
 
-    def _drop(self, event_id: UUID) -> None:
+    def _drop(self) -> None:
         with self._lock:
             self._dropped += 1
-        self.receipts.forget(event_id)
 
     async def on_thread(self, work: Callable[[], T]) -> T:
         """Do something that waits for the disk, on the thread for that."""

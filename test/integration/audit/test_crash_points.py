@@ -22,6 +22,7 @@ from test.faults.operations import SHARED_MEMORY, Kind, Operation
 from test.faults.plans import Shorten, fail, kill_after, kill_before, on, when
 from test.faults.power_loss import power_loss_states
 from test.faults.storage import Run, Scenario, Tell, trace
+from test.reporting import Report
 
 CAP = 2**24
 RECORDED, SENT, REFUSED = b"recorded", b"sent", b"refused"
@@ -117,12 +118,12 @@ def kills(
             shutil.rmtree(directory)
 
 
-def test_a_kill_before_and_after_every_operation(tmp_path: Path) -> None:
+def test_a_kill_before_and_after_every_operation(tmp_path: Path, report: Report) -> None:
     count = 0
     for directory, run in kills(life, tmp_path):
         assert_nothing_lost(directory, run.told)
         count += 1
-    print(f"\n{count} kills, lost 0, twice 0", end=" ")  # noqa: T201
+    report(f"journal: {count} kills, one before and one after each operation, lost 0, twice 0")
     assert count > 200
 
 
@@ -152,7 +153,7 @@ def test_a_kill_while_taking_over_what_kills_have_left(tmp_path: Path) -> None:
     assert count > 50
 
 
-def test_the_power_goes_at_every_point(tmp_path: Path) -> None:
+def test_the_power_goes_at_every_point(tmp_path: Path, report: Report) -> None:
     """`durable` survives a crash of the machine: what was told was synced before."""
     directory = tmp_path / "run"
     directory.mkdir()
@@ -164,7 +165,7 @@ def test_the_power_goes_at_every_point(tmp_path: Path) -> None:
         assert_nothing_lost(target, list(state.told))
         shutil.rmtree(target)
         states += 1
-    print(f"\n{states} states of the disk, lost 0", end=" ")  # noqa: T201
+    report(f"journal: {states} states of the disk after a loss of power, lost 0")
     assert states > 200
 
 

@@ -249,7 +249,7 @@ def test_what_is_put_back_while_a_journal_is_adopted_is_adopted_too(
     left = Journal(other.journal.path, CAP)
     left.open()
     looks = left.read
-    put_back = []
+    put_back: list[int] = []
 
     def look(**which: Any) -> list[Entry]:
         entries = looks(**which)

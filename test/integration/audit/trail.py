@@ -76,6 +76,9 @@ def process(script: str, *arguments: object) -> "subprocess.Popen[str]":
 def ended(script: str, *arguments: object, code: int = 0) -> list[str]:
     """The lines that a script has written, once it has ended, as it should."""
     with process(script, *arguments) as run:
-        output, errors = run.communicate(timeout=PATIENCE)
+        try:
+            output, errors = run.communicate(timeout=PATIENCE)
+        finally:
+            run.kill()
     assert run.returncode == code, errors
     return output.splitlines()

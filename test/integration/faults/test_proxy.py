@@ -18,6 +18,7 @@ from test.faults.http_faults import (
     CutAnswer,
     Delay,
     Drip,
+    Exchange,
     Gate,
     PassThrough,
     ReplaceAnswer,
@@ -283,7 +284,7 @@ def test_nothing_is_left_behind(upstream: Upstream) -> None:
 
 
 def test_an_error_of_a_behaviour_is_not_hidden(upstream: Upstream) -> None:
-    async def broken(_: object) -> None:
+    async def broken(exchange: Exchange) -> None:  # noqa: ARG001  (a behaviour)
         raise ZeroDivisionError
 
     with (

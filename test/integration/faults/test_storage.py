@@ -283,5 +283,8 @@ def test_what_is_not_modelled_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_scenario_that_hangs_is_ended(tmp_path: Path) -> None:
+    def hang(_: Path, __: Tell) -> None:
+        threading.Event().wait()
+
     with pytest.raises(StoppedRunError, match="SIGKILL"):
-        trace(lambda _, __: threading.Event().wait(), directory=tmp_path, timeout=0.5)
+        trace(hang, directory=tmp_path, timeout=0.5)

@@ -120,8 +120,8 @@ def test_a_problem_condemns_one_event_and_splits_several(status: int) -> None:
         assert fates(judgement) == ["quarantined"]
         assert isinstance(judgement, Settled)
         assert "of this kind" in str(judgement.outcomes[0].reason)
-        cap = "bytes" if status == 413 else None
-        assert judged(entries(2), status, problem, kind) == Split(cap)
+        split = Split("bytes") if status == 413 else Split(None)
+        assert judged(entries(2), status, problem, kind) == split
 
 
 def test_a_batch_of_too_many_is_split_and_its_size_is_learnt() -> None:

@@ -54,7 +54,7 @@ def test_a_limit_is_at_least_one(name: str) -> None:
 def test_a_time_is_not_negative(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} is -0\.1, and must not be negative"):
         DeliveryLimits(**{name: -0.1}).checked()  # type: ignore[arg-type]  # A name of a time.
-    assert DeliveryLimits(**{name: 0}).checked()  # type: ignore[arg-type]  # A name of a time.
+    assert DeliveryLimits(**{name: 0}).checked()
 
 
 def test_caps_shrink_to_what_the_server_takes_and_never_to_nothing() -> None:

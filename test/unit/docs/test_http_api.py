@@ -9,7 +9,7 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from kubernaut.audit import wire
-from kubernaut.datastorage import app, health
+from kubernaut.datastorage import app
 from kubernaut.datastorage.database import _DISCONNECTED, _OUTAGES, Outage
 from kubernaut.datastorage.openapi import openapi_document
 from test.unit.docs.pages import codes, first_codes, read, rows, section, table
@@ -74,7 +74,7 @@ def test_every_query_parameter_is_documented_and_nothing_else() -> None:
         ("Store one event", [wire.SingleAnswer]),
         ("Store a batch", [wire.BatchAnswer, wire.EventResult]),
         ("Verify a chain", [wire.Verification, wire.Finding]),
-        ("Health", [health.Health]),
+        ("Health", [wire.Health]),
     ],
 )
 def test_every_member_of_an_answer_is_documented(
