@@ -9,7 +9,8 @@ from test.unit.docs.pages import ROOT, codes, read, rows
 
 PAGE: Final = read("explanation/guarantees")
 _TEST: Final = re.compile(r"(test/[\w/]+\.py)::(\w+)")
-NAMED: Final = sorted({code for code in codes(PAGE) if code.startswith("test/")})
+SCENARIOS: Final = read("explanation/scenarios")
+NAMED: Final = sorted({code for code in codes(PAGE + SCENARIOS) if code.startswith("test/")})
 
 
 @cache
@@ -38,3 +39,13 @@ def test_every_guarantee_names_its_test() -> None:
     for row in table:
         assert len(row) == 3
         assert any(code.startswith("test/") for code in codes(row[2])), row[0]
+
+
+def test_every_scenario_has_its_guarantee_and_its_test() -> None:
+    table = rows(SCENARIOS)
+    assert [row[0] for row in table] == [f"S{number}" for number in range(1, 22)]
+    for number, *_, guarantee, tests in table:
+        assert "guarantees.md#" in guarantee
+        names = [code.rpartition("::")[2] for code in codes(tests)]
+        assert names
+        assert all(name.startswith(f"test_s{int(number[1:]):02}_") for name in names), number
