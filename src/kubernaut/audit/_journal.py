@@ -38,7 +38,9 @@ from kubernaut.audit._snapshot import Snapshot, digest
 
 _ROW_OVERHEAD: Final = 200
 """Bytes that an event takes in the file beside its body (measured, rounded up)."""
-_SHRINK_PAGES: Final = 4096
+_SHRINK_FROM: Final = 4096
+_SHRINK_PAGES: Final = 1024
+_SHRINK_STEPS: Final = 16
 _ADOPT_AT_ONCE: Final = 1000
 
 Appended = Literal["new", "known", "reused"]
@@ -437,9 +439,11 @@ class Journal(GroupCommit):
             JournalError: the file cannot be read or written.
         """
         self.run(lambda _: None)
-        with self.alone() as connection:
-            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-            if free > _SHRINK_PAGES:
+        for _ in range(_SHRINK_STEPS):  # In steps: whoever records meanwhile waits for one.
+            with self.alone() as connection:
+                (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+                if free < _SHRINK_FROM:
+                    return
                 # As a script: it makes rows without columns, of which `execute` would take one.
                 connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
 
