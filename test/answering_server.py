@@ -108,6 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = answer  # noqa: N815  (http.server's names)
     do_POST = answer  # noqa: N815
+    do_PUT = answer  # noqa: N815
+    do_PATCH = answer  # noqa: N815
+    do_DELETE = answer  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing: the tests look at what was received."""
