@@ -1,4 +1,8 @@
-"""A level-triggered reconciler kernel: client, reflector and store of the Kubernetes API."""
+"""A level-triggered reconciler kernel for controllers of Kubernetes.
+
+A typed client, reflectors that keep stores, work queues, controllers, leader election on leases and
+an event recorder; `testing` has a virtual clock for users' tests.
+"""
 
 from kubernaut.kubernetes._apply import add_finalizer, apply, patch_status, remove_finalizer
 from kubernaut.kubernetes._backoff import ExponentialBackoff, KeyBackoff, Tokens

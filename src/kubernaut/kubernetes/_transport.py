@@ -5,8 +5,8 @@ Guarantees:
 - Every attempt waits for the rate limit, then passes `before_request`, and then goes out. A hook
   that raises ends the request; nothing was sent.
 - A request has one total time, body included; a hook may shorten it.
-- Repeated here is only what is safe to repeat: any request that was refused with 429 or that never
-  left; reads also after lost answers and after 503 with Retry-After. All within `retry_for`
+- Repeated here is only what is safe to repeat: any request that was refused with 429 and
+  Retry-After, or that never left; reads also after lost answers and after 503 with Retry-After. All within `retry_for`
   seconds. Everything else is the caller's to judge, by `retryable`.
 - Nothing is compressed: gzip costs both sides more than a cluster's network does, and it holds
   watch events back. No redirect is followed: it would carry the credentials away.

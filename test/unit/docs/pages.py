@@ -1,7 +1,9 @@
 """Reads the documentation as the tests of it need it: sections, tables, code."""
 
+import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +79,27 @@ def table(text: str, heading: str) -> list[list[str]]:
     found = rows(_HEADING.split(section(text, heading), maxsplit=1)[0])
     assert found, f"there is no table below {heading!r}"
     return found
+
+
+def headed_rows(text: str, head: str) -> list[list[str]]:
+    """The rows of the tables whose first column is headed so."""
+    found: list[list[str]] = []
+    for match in re.finditer(rf"^\| {re.escape(head)} \|.*\n(?:\|.*\n?)+", text, re.MULTILINE):
+        found += rows(match[0])
+    return found
+
+
+@cache
+def ids_of_tests(path: str) -> frozenset[str]:
+    """The tests of a file, as pytest names them; a state machine is a name that is assigned."""
+    names = set()
+    for node in ast.parse((ROOT / path).read_text()).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)]) if name.startswith("Test"):
+                names.add(name)
+    return frozenset(f"{path}::{name}" for name in names)
 
 
 def anchors(text: str) -> Iterator[str]:
