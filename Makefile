@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-chaos lint types docs bench bench-client clean check
+.PHONY: help run cluster programs test test-unit test-chaos lint types docs bench bench-client bench-kernel clean check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,12 @@ help: ## Show this list
 
 run: .venv/.installed ## Start everything on embedded defaults, until Ctrl-C
 	@exec $(BIN)/kubernaut up
+
+cluster: .venv/.installed ## Start a Kubernetes API server with simulated nodes, until Ctrl-C
+	@exec $(BIN)/kubernaut local cluster up
+
+programs: .venv/.installed ## Get the control plane's programs; they are built if need be, once
+	@$(BIN)/kubernaut local cluster prepare --tekton
 
 test: .venv/.installed ## Run every test
 	$(PYTEST)
@@ -42,6 +48,9 @@ bench: .venv/.installed ## Run the benchmarks of DataStorage and print the table
 
 bench-client: .venv/.installed ## Run the benchmarks of the audit client
 	$(BIN)/python benchmarks/client.py
+
+bench-kernel: .venv/.installed ## Run the benchmarks of the reconciler kernel, beside kopf
+	$(BIN)/uv run --isolated --frozen --all-extras --group bench --python $(BIN)/python benchmarks/kernel.py
 
 check: lint types docs test ## Everything that must hold before a change lands
 

@@ -15,6 +15,9 @@ from psycopg import sql
 from kubernaut.datastorage import migrate
 from kubernaut.local import PostgresServer
 from test.datastorage_service import DataStorageProcess, StartService, starting
+from test.kubernetes_cluster import local_cluster, start_cluster, tekton_cluster
+
+__all__ = ["local_cluster", "start_cluster", "tekton_cluster"]  # Fixtures, found by name.
 from test.reporting import Report
 
 

@@ -52,9 +52,10 @@ class Command(Generic[T]):
 
     def finish(self, result: T | None, error: BaseException | None) -> None:
         """Keep what the commit brought."""
-        self._result, self._error, self.done = result, error, True
+        self._result, self._error = result, error
         if error is not None and self._failed is not None:
             self._failed(error)
+        self.done = True
 
     def result(self) -> T:
         """The work's result, or its error."""
@@ -125,8 +126,6 @@ class GroupCommit:
             with self._lock:
                 if not command.done:
                     self._commit_queued()
-                    if not command.done:  # Lost by somebody whom two Ctrl-C have interrupted.
-                        self._queue.append(command)
         return command.result()
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -134,11 +133,9 @@ class GroupCommit:
         return self.commit(self.submit(work))
 
     def _commit_queued(self) -> None:
-        group: list[Command[Any]] = []
+        # They stay in the queue until they are done: whatever interrupts, nothing is forgotten.
+        group = [command for command in list(self._queue) if not command.done]
         try:
-            while self._queue:
-                group.append(self._queue[0])  # In two steps: a Ctrl-C in between loses nothing.
-                self._queue.popleft()
             with translated(self.path):
                 results = self._transaction(group)
             for command, (result, refusal) in zip(group, results, strict=True):
@@ -156,6 +153,9 @@ class GroupCommit:
                         command.finish(None, failure)
             if not isinstance(error, Exception):
                 raise
+        finally:
+            while self._queue and self._queue[0].done:
+                self._queue.popleft()
 
     def _transaction(self, group: list[Command[Any]]) -> list[tuple[Any, BaseException | None]]:
         connection = self._connected()

@@ -107,8 +107,9 @@ class Session:
                     attempted=self._on_attempt,
                     chores=self._chores,
                 )
-                if delivery.start():  # If not, the next process delivers.
-                    self._delivery = delivery
+                self._delivery = delivery  # Before: after a Ctrl-C there must not be two.
+                if not delivery.start():  # The next process delivers.
+                    self._delivery = None
             return self._delivery
 
     def _on_attempt(self, outcome: str, seconds: float) -> None:

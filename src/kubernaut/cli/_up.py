@@ -3,12 +3,8 @@
 import errno
 import os
 import shlex
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Final
 
 import typer
@@ -16,12 +12,12 @@ import typer
 from kubernaut import datastorage
 from kubernaut.cli._failure import fail, one_line_failures
 from kubernaut.cli._steps import Steps
+from kubernaut.cli._stop import ignore_signals, stopped_by_signals
 from kubernaut.local import PostgresServer, kept_password
 
 _DATABASE: Final = "kubernaut_datastorage"
 _LOGIN: Final = "kubernaut_service"
 _EVERY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with)
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 HELP: Final = """Start everything on this machine, and stop it with Ctrl-C.
 
@@ -58,7 +54,7 @@ def up(
     ] = None,
 ) -> None:
     steps = Steps()
-    with _stopped_by_signals(steps), one_line_failures():
+    with stopped_by_signals(steps), one_line_failures():
         _Up(steps, home, port).run()
 
 
@@ -100,7 +96,7 @@ class _Up:
                 ],
             )
         finally:
-            _ignore_signals()
+            ignore_signals()
             with self._steps.step("stopping PostgreSQL"):
                 server.stop()
 
@@ -170,25 +166,3 @@ def _require_free(host: str, port: int) -> None:
             if error.errno == errno.EADDRINUSE:
                 fail(f"port {port} on {host} is in use; stop that program, or choose --port")
             fail(f"cannot listen on {host} port {port}: {error.strerror}")
-
-
-@contextmanager
-def _stopped_by_signals(steps: Steps) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the command with exit code 0 before and after it serves, too."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    for number in _STOP_SIGNALS:
-        signal.signal(number, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        _ignore_signals()
-    steps.say("stopped")
-
-
-def _ignore_signals() -> None:
-    """What is being stopped is being stopped; a second Ctrl-C must not leave half of it."""
-    for number in _STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

@@ -2,11 +2,9 @@
 
 import os
 import pwd
-import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import BinaryIO, Final
 
 from kubernaut.local import _launch
 from kubernaut.local._errors import LocalServerError
+from kubernaut.local._kept import start_kept
 
 _FOR_ROOT: Final = ("postgres", "nobody")  # In this order; whichever exists.
 
@@ -123,38 +122,17 @@ class Owner:
     ) -> subprocess.Popen[bytes]:
         """Start a program as the owner; it gets `death_signal` when this process ends, however.
 
-        It leads a session of its own, so that Ctrl-C in the terminal reaches us alone. The
-        kernel takes the end of the *thread* that started it for the end of its parent, so a
-        thread is kept for it: callers may start it from a thread that ends.
+        Callers may start it from a thread that ends.
 
         Raises:
             LocalServerError: it could not be started.
         """
-        started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
-        arguments = self._launched(command, death_signal)
-
-        def keep() -> None:
-            try:
-                process = subprocess.Popen(  # noqa: S603  (the commands are this package's own)
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stderr,
-                    stderr=stderr,
-                    cwd="/",
-                    env=_environment(),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                started.put(error)
-                return
-            started.put(process)
-            process.wait()
-
-        threading.Thread(target=keep, name=f"keeps {Path(command[0]).name}", daemon=True).start()
-        outcome = started.get()
-        if isinstance(outcome, OSError):
-            raise LocalServerError(f"{command[0]} cannot be started: {outcome}") from outcome
-        return outcome
+        return start_kept(
+            self._launched(command, death_signal),
+            name=str(command[0]),
+            output=stderr,
+            environment=_environment(),
+        )
 
     def _launched(self, command: Sequence[str | Path], death_signal: signal.Signals) -> list[str]:
         """The command, started through `_launch`."""

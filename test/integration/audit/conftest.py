@@ -9,6 +9,7 @@ import pytest
 
 from kubernaut.audit import AuditStore, Endpoint
 from test.datastorage_service import DataStorageProcess
+from test.faults.http_faults import Gate, StallBefore
 from test.faults.proxy import FaultProxy
 from test.integration.audit.trail import (
     QUICK,
@@ -59,3 +60,12 @@ def proxy(shared: DataStorageProcess) -> Iterator[FaultProxy]:
     """Between the store and the module's DataStorage."""
     with FaultProxy(shared.url) as running:
         yield running
+
+
+@pytest.fixture
+def gate(proxy: FaultProxy) -> Iterator[Gate]:
+    """What the proxy's requests wait for."""
+    gate = Gate()
+    proxy.default = StallBefore(gate)
+    yield gate
+    gate.open()

@@ -8,6 +8,8 @@ from typing import Final
 
 from kubernaut.audit import AuditStore, Client, DeliveryLimits, JournalError
 from kubernaut.audit._journal import Journal
+from test.faults.http_faults import PASS, Gate
+from test.faults.proxy import FaultProxy
 
 QUICK: Final = DeliveryLimits(linger=0.0, backoff_base=0.01, backoff_cap=0.05)
 NOBODY: Final = "http://127.0.0.1:1"
@@ -60,6 +62,12 @@ def assert_delivered(store: AuditStore, count: int) -> None:
     """All that was recorded arrives, and it was so many events."""
     assert store.flush(PATIENCE) == (count, 0, 0)
     assert store.stats().recorded == count
+
+
+def pass_on(proxy: FaultProxy, gate: Gate) -> None:
+    """Let the requests that wait go on, and all that come."""
+    proxy.default = PASS
+    gate.open()
 
 
 def process(script: str, *arguments: object) -> "subprocess.Popen[str]":

@@ -5,13 +5,32 @@ import pytest
 
 import kubernaut.cli
 import kubernaut.local
+import kubernaut.local.cluster
 from kubernaut.cli._up import _address
 from kubernaut.local import LocalServerError, PostgresServer
 from kubernaut.local._binaries import wanted_source
 
 
 def test_public_names() -> None:
-    assert kubernaut.local.__all__ == ["LocalServerError", "PostgresServer", "kept_password"]
+    assert kubernaut.local.__all__ == [
+        "LocalCluster",
+        "LocalServerError",
+        "PostgresServer",
+        "kept_password",
+    ]
+    assert kubernaut.local.cluster.__all__ == [
+        "Answer",
+        "ApiRequests",
+        "ClientCertificate",
+        "Component",
+        "LocalCluster",
+        "Programs",
+        "RunningCluster",
+        "end_holder",
+        "holder_of",
+        "push_bundle",
+    ]
+    assert kubernaut.local.LocalCluster is kubernaut.local.cluster.LocalCluster
     assert kubernaut.cli.__all__ == ["main"]
 
 
