@@ -18,6 +18,10 @@ from test.faults.http_wire import Message
 class Exchange(Protocol):
     """One request at the proxy, as a behaviour sees it."""
 
+    @property
+    def body(self) -> bytes:
+        """What the client sent."""
+
     async def forward(self) -> Message:
         """Let upstream have the request, and read its whole answer."""
 

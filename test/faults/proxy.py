@@ -60,6 +60,10 @@ class _Exchange:
         self._writer = writer
         self.connection_ended = request.ends_connection
 
+    @property
+    def body(self) -> bytes:
+        return self._seen.body
+
     def ended(self) -> None:
         if self._seen.ended is None:
             self._seen.ended = self._proxy.tick()

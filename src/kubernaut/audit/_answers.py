@@ -14,6 +14,8 @@ from kubernaut.audit._entries import Entry, Fate, Outcome
 
 _PROBLEM: Final = "application/problem+json"
 _CONDEMNING: Final = (400, 409, 413, 422)
+_OFFENDED: Final = (400, 403, 404, 406, 409, 413, 414, 415, 422, 431, 451)
+"""What a firewall or proxy answers to a content that it does not like."""
 _TOO_MANY: Final = "batch-size-exceeded"
 _MAX_RETRY_AFTER_SECONDS: Final = 300.0
 
@@ -38,12 +40,14 @@ class Split(NamedTuple):
 class TryAgain(NamedTuple):
     """Nothing is known about the events; send them again later.
 
-    `after` is the server's wish in seconds.
+    `after` is the server's wish in seconds. `suspect`: it may be that something on the way takes
+    offence at one of the events, so that the others had better not wait for it.
     """
 
     reason: str
     after: float | None = None
     new_token: bool = False
+    suspect: bool = False
 
 
 Judgement = Settled | Split | TryAgain
@@ -102,7 +106,12 @@ def judge(
     what = f"HTTP {status}"
     if problem is not None:
         what += f": {problem.detail or problem.title}"
-    return TryAgain(what, _retry_after(headers), new_token=status == 401)  # noqa: PLR2004
+    return TryAgain(
+        what,
+        _retry_after(headers),
+        new_token=status == 401,  # noqa: PLR2004
+        suspect=problem is None and status in _OFFENDED,
+    )
 
 
 def _queued(batch: Sequence[Entry], body: bytes) -> Judgement:

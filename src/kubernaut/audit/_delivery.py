@@ -4,6 +4,7 @@ One thread with an event loop of its own. Invariants:
 * One batch of a correlation is in flight; a failed batch goes before what came after it.
 * What is held in memory is bounded by count and bytes; the rest waits on disk.
 * After a failure one batch at a time probes, after a pause with full jitter, until one succeeds.
+* An event that something on the way refuses for ever holds up its own correlation, and no other.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from kubernaut.audit._entries import Entry, Outcome
 from kubernaut.audit._errors import JournalError
 from kubernaut.audit._journal import Journal
 from kubernaut.audit._limits import Caps, DeliveryLimits
+from kubernaut.audit._set_aside import SetAside
 from kubernaut.audit._transport import AsyncTransport, Endpoint, TransportError, described
 from kubernaut.audit._window import Window
 
@@ -76,6 +78,7 @@ class Delivery:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._again: deque[list[Entry]] = deque()  # Failed batches and halves of refused ones.
+        self._aside = SetAside(limits)
         self._failures = 0
         self._not_before = 0.0
         self._rewind = False
@@ -111,6 +114,8 @@ class Delivery:
     def stop(self, timeout: float) -> None:
         """Stop sending; requests under way have `timeout` seconds to end."""
         self._call(lambda: setattr(self, "_stopping", True))
+        if threading.current_thread() is self._thread:
+            return  # A subscriber closes the store: this thread ends once it has been told.
         self._thread.join(timeout)
         if self._thread.is_alive():
             self._call(self._cancel_all)
@@ -201,9 +206,9 @@ class Delivery:
     async def _pause(self) -> None:
         assert self._loop is not None  # noqa: S101
         assert self._changed is not None  # noqa: S101
-        until = self._next_chores
-        if self._loop.time() < self._not_before < until:
-            until = self._not_before
+        until = min(self._next_chores, self._aside.due())
+        if self._loop.time() < self._not_before:
+            until = min(self._next_chores, self._not_before)
         try:
             async with asyncio.timeout_at(until):
                 await self._changed.wait()
@@ -214,6 +219,7 @@ class Delivery:
         if self._rewind and not self._tasks:
             self._rewind = False
             self._again.clear()
+            self._aside.clear()
             self._window.rewind()
         while not self._rewind and self._may_send() and (batch := self._next()):
             self._busy.update(entry.correlation_id for entry in batch)
@@ -222,21 +228,23 @@ class Delivery:
             task.add_done_callback(self._ended)
 
     def _next(self) -> list[Entry]:
-        held = set(self._busy)
+        assert self._loop is not None  # noqa: S101
+        if entry := self._aside.take(self._loop.time()):
+            return [entry]
+        held = self._busy | self._aside.correlations
         for index, batch in enumerate(self._again):
-            correlations = {entry.correlation_id for entry in batch}
-            if held.isdisjoint(correlations):
-                del self._again[index]
-                return batch
-            held |= correlations  # What follows must not overtake it.
-        if self._again:
-            return []  # These go before everything that was recorded later.
+            free = [entry for entry in batch if entry.correlation_id not in held]
+            if free:
+                self._again[index] = [entry for entry in batch if entry.correlation_id in held]
+                if not self._again[index]:
+                    del self._again[index]
+                return free
         try:
             self._window.fill()
         except JournalError as error:
             self._failed(TryAgain(str(error)))
             return []
-        return self._window.take(self._busy, self._caps.events, self._caps.bytes)
+        return self._window.take(held, self._caps.events, self._caps.bytes)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -270,7 +278,7 @@ class Delivery:
         match judge(batch, status, headers, content):
             case TryAgain() as why:
                 self._failed(why)
-                return False
+                return why.suspect and self._doubt(batch)
             case Split(cap):
                 self._split(batch, cap)
                 return True
@@ -286,6 +294,15 @@ class Delivery:
         self._again.appendleft(batch[middle:])
         self._again.appendleft(batch[:middle])
 
+    def _doubt(self, batch: list[Entry]) -> bool:
+        """Find the one event that may be at fault, and let the others go before it."""
+        assert self._loop is not None  # noqa: S101
+        if len(batch) > 1:
+            self._split(batch, None)
+        else:
+            self._aside.put(batch[0], self._loop.time())
+        return True
+
     def _settle(self, outcomes: list[Outcome]) -> bool:
         try:
             self._journal.settle(outcomes)
@@ -298,6 +315,7 @@ class Delivery:
         self._failures = 0
         self._not_before = 0.0
         self.last_error = None
+        self._aside.forget(outcome.entry for outcome in outcomes)
         for outcome in outcomes:
             if outcome.fate == "quarantined" or outcome.own_conflict:
                 _log_refusal(outcome)

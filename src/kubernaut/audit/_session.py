@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _STOP_SECONDS: Final = 2.0
 _FORK_SECONDS: Final = 1.0
+_LOOK_AGAIN_SECONDS: Final = 0.25
+"""Room may come from elsewhere than from deliveries: somebody frees the disk."""
 
 
 class Settings(NamedTuple):
@@ -139,10 +141,8 @@ class Session:
             try:
                 appended = self.journal.commit(self._submit(append))
             except JournalError as error:
-                self._consider(error)
-                if not self.progress.wait(seen, deadline):
-                    self._drop()
-                    raise
+                self._consider(error, deadline)
+                self.progress.wait(seen, min(deadline, time.monotonic() + _LOOK_AGAIN_SECONDS))
             else:
                 return _check(append, appended)
 
@@ -154,10 +154,9 @@ class Session:
             try:
                 appended = await self.on_thread(partial(self.journal.commit, self._submit(append)))
             except JournalError as error:
-                self._consider(error)
-                if not await self.progress.wait_async(seen, deadline):
-                    self._drop()
-                    raise
+                self._consider(error, deadline)
+                until = min(deadline, time.monotonic() + _LOOK_AGAIN_SECONDS)
+                await self.progress.wait_async(seen, until)
             else:
                 return _check(append, appended)
 
@@ -166,9 +165,10 @@ class Session:
     ) -> Command[Appended]:
         return self.journal.append(append.shot, own_id=append.own_id, failed=failed)
 
-    def _consider(self, error: JournalError) -> None:
+    def _consider(self, error: JournalError, deadline: float) -> None:
         """Whether it makes sense to wait for room; if not, that was it."""
-        if self.ending or not isinstance(error, JournalFullError):
+        is_full = isinstance(error, JournalFullError)
+        if self.ending or not is_full or time.monotonic() >= deadline:
             self._drop()
             raise error
         self.deliver()

@@ -6,8 +6,8 @@ Guarantees:
   that raises ends the request; nothing was sent.
 - A request has one total time, body included; a hook may shorten it.
 - Repeated here is only what is safe to repeat: any request that was refused with 429 and
-  Retry-After, or that never left; reads also after lost answers and after 503 with Retry-After. All within `retry_for`
-  seconds. Everything else is the caller's to judge, by `retryable`.
+  Retry-After, or that never left; reads also after lost answers and after 503 with Retry-After.
+  All within `retry_for` seconds. Everything else is the caller's to judge, by `retryable`.
 - Nothing is compressed: gzip costs both sides more than a cluster's network does, and it holds
   watch events back. No redirect is followed: it would carry the credentials away.
 """

@@ -22,6 +22,7 @@ from test.faults.http_faults import (
     Behaviour,
     CutAnswer,
     Drip,
+    Exchange,
     Gate,
     ReplaceAnswer,
     ResetAfter,
@@ -314,3 +315,28 @@ def test_s18_a_page_of_a_proxy_condemns_nothing(
     assert proxy.unused == 0
     assert store.quarantined() == []
     assert stored(proxy.upstream, correlation) == [0, 1, 2]
+
+
+def test_s18_an_event_that_a_firewall_dislikes_holds_up_its_own_correlation_alone(
+    proxy: FaultProxy, correlation: str, open_store: OpenStore
+) -> None:
+    """It is not condemned, and arrives, in order, once the firewall is mended."""
+
+    async def firewall(exchange: Exchange) -> None:
+        await (page(403) if b"<script>" in exchange.body else PASS)(exchange)
+
+    proxy.default = firewall
+    store = open_store(proxy.url)
+    others = [f"{correlation}-{number}" for number in range(20)]
+    for number in range(100):
+        store.record(an_event(number, others[number % 20]))
+        if number == 50:
+            store.record(an_event(0, correlation, event_data={"number": 0, "text": "<script>"}))
+            store.record(an_event(1, correlation))
+    wait_for(lambda: store.stats().created == 100, 60, "the others")
+    assert store.stats().pending == 2
+    proxy.default = PASS
+    assert_delivered(store, 102)
+    assert stored(proxy.upstream, correlation) == [0, 1]
+    for number, other in enumerate(others):
+        assert stored(proxy.upstream, other) == list(range(number, 100, 20))
