@@ -28,7 +28,8 @@ test-unit: .venv/.installed ## Run the tests that do no I/O
 	$(PYTEST) test/unit
 
 test-chaos: .venv/.installed ## Run the kill-and-restart tests in their long form
-	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos test/integration/audit/test_state_machine.py
+	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos test/integration/audit/test_state_machine.py \
+		test/integration/kubernetes/test_leadership.py
 
 lint: .venv/.installed ## Check style, import contracts and the rules for tests
 	$(BIN)/ruff check .
