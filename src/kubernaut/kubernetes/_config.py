@@ -70,6 +70,8 @@ class ClientConfig:
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(f"no usable Kubernetes configuration: {error}") from error
         assert one is not None  # noqa: S101  (no default was given, so it is there or raised)
+        if one.fname is not None:
+            _refuse_unknown(yaml.safe_load(one.fname.read_text()), one.context)
         return cls._of(one)
 
     @classmethod
@@ -127,6 +129,22 @@ class ClientConfig:
         if self.token_file:
             return TokenFile(self.token_file)
         return lambda: self.token
+
+
+def _refuse_unknown(document: Any, context: Any) -> None:
+    """What the library passes over in silence: one would act as somebody else, or elsewhere."""
+    for kind, name, unsupported in (
+        ("user", context.user, ("as", "as-uid", "as-groups", "as-user-extra")),
+        ("cluster", context.cluster, ("proxy-url", "tls-server-name")),
+    ):
+        for entry in document.get(f"{kind}s") or []:
+            if entry.get("name") == name:
+                found = sorted(set(unsupported) & set(entry.get(kind) or {}))
+                if found:
+                    raise ConfigError(
+                        f"the {kind} {name!r} of the kubeconfig has {found[0]!r}, which is not"
+                        " supported"
+                    )
 
 
 class TokenFile:

@@ -61,11 +61,19 @@ def test_inline_certificates_make_a_context(tmp_path: Path) -> None:
         {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}},
         {"auth-provider": {"name": "gcp"}},
         {"username": "a", "password": "b"},
+        {"token": "t", "as": "admin"},
+        {"token": "t", "as-groups": ["system:masters"]},
     ],
 )
 def test_users_that_we_cannot_serve_are_refused(tmp_path: Path, user: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="not supported"):
         ClientConfig.load(kubeconfig(tmp_path, user))
+
+
+@pytest.mark.parametrize("member", ["proxy-url", "tls-server-name"])
+def test_clusters_that_we_cannot_reach_are_refused(tmp_path: Path, member: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{member}', which is not supported"):
+        ClientConfig.load(kubeconfig(tmp_path, {"token": "t"}, **{member: "x"}))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "clusters: 3", "a: b"])
