@@ -101,10 +101,9 @@ class Credentials:
         """
         import ssl  # noqa: PLC0415  (loaded at first use: importing must be quick)
 
-        if self._is_plain:  # Loading the system's certificates would take longer than to send.
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._ca_file is None:
-            return True
+            # Loading the system's certificates would take longer than to send.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self._is_plain else True
 
         # Certificates are ASCII; what is not stands in the comments between them.
         content = self._ca_file.read().encode("ascii", "ignore").decode("ascii")
