@@ -206,9 +206,11 @@ class Delivery:
     async def _pause(self) -> None:
         assert self._loop is not None  # noqa: S101
         assert self._changed is not None  # noqa: S101
-        until = min(self._next_chores, self._aside.due())
+        until = self._next_chores
         if self._loop.time() < self._not_before:
-            until = min(self._next_chores, self._not_before)
+            until = min(until, self._not_before)
+        elif self._may_send() and not self._rewind:  # If not, the end of a request wakes us.
+            until = min(until, self._aside.due())
         try:
             async with asyncio.timeout_at(until):
                 await self._changed.wait()
