@@ -48,13 +48,15 @@ def start(*arguments: str | Path) -> "subprocess.Popen[bytes]":
     )
 
 
-def on_terminal(*arguments: str | Path, columns: int = 200) -> tuple[int, str]:
+def on_terminal(
+    *arguments: str | Path, columns: int = 200, **variables: str | Path
+) -> tuple[int, str]:
     """The exit code, and what is on the terminal, without colours."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, columns))
     running = subprocess.Popen(
         [*COMMAND, *arguments],
-        env=environment(TERM="xterm-256color"),
+        env=environment(TERM="xterm-256color", **variables),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

