@@ -26,10 +26,14 @@ def tell(line: str) -> None:
 
 
 @contextmanager
-def one_line_failures() -> Iterator[None]:
+def one_line_failures(what: str = "DataStorage", extra: str = "datastorage") -> Iterator[None]:
     """End the command with one line for the errors that a person can do something about.
 
     Everything else is a defect and keeps its stack trace.
+
+    Args:
+        what: needs packages that may not be installed.
+        extra: brings them.
     """
     try:
         yield
@@ -37,8 +41,8 @@ def one_line_failures() -> Iterator[None]:
         if error.name is None or error.name.startswith("kubernaut"):
             raise
         fail(
-            f"DataStorage needs more packages ({error.name} is missing): "
-            "pip install 'kubernaut-py[datastorage]'",
+            f"{what} needs more packages ({error.name} is missing): "
+            f"pip install 'kubernaut-py[{extra}]'",
             NOT_INSTALLED,
         )
     except _foreseen() as error:  # Called only when there is an error.

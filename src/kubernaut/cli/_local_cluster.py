@@ -4,8 +4,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -87,7 +86,7 @@ def up(  # noqa: PLR0913  (the options of a command)
         fail("--tekton needs what --bare leaves out", NOT_INSTALLED)
     steps = Steps()
     folder = _folder(home)
-    with _failures():
+    with one_line_failures("a local cluster", "local"):
         if detach:
             options = [f"--home={home.absolute()}", f"--nodes={nodes}"]
             options += [name for name, on in (("--tekton", tekton), ("--bare", bare)) if on]
@@ -123,7 +122,7 @@ def prepare(
 ) -> None:
     """Get the programs that `up` needs, and start nothing: for machines that are being set up."""
     steps = Steps()
-    with _failures():
+    with one_line_failures("a local cluster", "local"):
         from kubernaut.local.cluster import Programs  # noqa: PLC0415  (an extra)
 
         programs = Programs(build_cache=build_cache, report=steps.say)
@@ -134,7 +133,7 @@ def prepare(
 @app.command("down")
 def down(home: Home = _HOME) -> None:
     """Stop the cluster; its data stay."""
-    with _failures():
+    with one_line_failures("a local cluster", "local"):
         from kubernaut.local.cluster import end_holder, holder_of  # noqa: PLC0415  (an extra)
 
         holder = holder_of(_folder(home))
@@ -147,7 +146,7 @@ def down(home: Home = _HOME) -> None:
 def status(home: Home = _HOME) -> None:
     """Show whether a cluster runs, and its programs; exit code 1 if none does."""
     steps = Steps()
-    with _failures():
+    with one_line_failures("a local cluster", "local"):
         from kubernaut.local.cluster import RunningCluster  # noqa: PLC0415  (an extra)
 
         folder = _folder(home)
@@ -173,7 +172,7 @@ def kubeconfig(
     show: Annotated[bool, typer.Option("--show", help="Its content in place of its path.")] = False,
 ) -> None:
     """Print the path of the administrator's kubeconfig; exit code 1 if no cluster runs."""
-    with _failures():
+    with one_line_failures("a local cluster", "local"):
         from kubernaut.local.cluster import RunningCluster  # noqa: PLC0415  (an extra)
 
         running = RunningCluster.of(_folder(home))
@@ -253,19 +252,3 @@ def _detached(steps: Steps, folder: Path, options: Sequence[str]) -> None:
     running = RunningCluster.of(folder)
     steps.say(f"Ready: {running.url if running else folder}", style="bold green")
     steps.say(f"It goes on as process {process.pid}; what it says is in {log}.")
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """One line for what can be foreseen, a package that is not installed included."""
-    with one_line_failures():
-        try:
-            yield
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("kubernaut"):
-                raise
-            fail(
-                f"a local cluster needs more packages ({error.name} is missing): "
-                "pip install 'kubernaut-py[local]'",
-                NOT_INSTALLED,
-            )
