@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from benchmarks.kernel_sides import GROUP, PLURAL
+from benchmarks.kernel_names import GROUP, PLURAL
 from kubernaut.kubernetes import (
     NAMESPACES,
     Client,

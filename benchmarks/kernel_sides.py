@@ -15,10 +15,9 @@ from typing import Any, Final, Literal, NoReturn
 
 import msgspec
 
+from benchmarks.kernel_names import GROUP, PLURAL
 from benchmarks.worker import Stopwatch, run, wait_for_go
 
-GROUP: Final = "bench.kubernaut.ai"
-PLURAL: Final = "probes"
 _SOON: Final = 1e-6
 _LONGEST: Final = 300  # Seconds that a side may take.
 
