@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # For _ext.
 project = "kubernaut-py"
 copyright = "the kubernaut-py contributors"
 
-extensions = ["myst_parser", "_ext.payload_catalogue"]
+extensions = ["myst_parser", "_ext.payload_catalogue", "_ext.workflow_execution"]
 exclude_patterns = ["_build", "_ext"]
 
 # Every heading is an anchor, so that links to `page.md#heading` are checked by the build.

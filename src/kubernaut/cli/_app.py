@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kubernaut.cli import _audit, _datastorage, _local, _up
+from kubernaut.cli import _audit, _datastorage, _local, _operator, _up, _wfe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +17,8 @@ app.command("up", help=_up.HELP)(_up.up)
 app.add_typer(_audit.app, name="audit")
 app.add_typer(_datastorage.app, name="datastorage")
 app.add_typer(_local.app, name="local")
+app.add_typer(_operator.app, name="operator")
+app.add_typer(_wfe.app, name="wfe")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer's way)

@@ -10,6 +10,7 @@ from kubernaut.local.cluster._component import Component
 from kubernaut.local.cluster._programs import Programs
 from kubernaut.local.cluster._requests import Answer, ApiRequests
 from kubernaut.local.cluster._running import RunningCluster, end_holder, holder_of
+from kubernaut.local.cluster._tekton import tekton_kinds
 
 __all__ = [
     "Answer",
@@ -22,4 +23,5 @@ __all__ = [
     "end_holder",
     "holder_of",
     "push_bundle",
+    "tekton_kinds",
 ]

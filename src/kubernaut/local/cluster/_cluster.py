@@ -19,6 +19,8 @@ from kubernaut.local.cluster._requests import ApiRequests
 from kubernaut.local.cluster._running import RunningCluster
 from kubernaut.local.cluster._tekton import Tekton, create
 
+_HOUR: Final = 3600
+_YEAR: Final = 365 * 24 * _HOUR
 _PORT_TRIES: Final = 3
 _SIMULATED: Final = {"simulation.kubernaut.ai/simulated": "true"}
 
@@ -224,10 +226,21 @@ class LocalCluster:
             HOST, self._port("apiserver"), self.ca_file, certificate=certificate, token=token
         )
 
+    def kubeconfig_for_service_account(self, namespace: str, name: str) -> Path:
+        """A kubeconfig of an existing service account, valid for a year.
+
+        Raises:
+            LocalServerError: the API server refuses it.
+        """
+        token = self.service_account_token(namespace, name, seconds=_YEAR)
+        path = self.home / f"{namespace}.{name}.kubeconfig"
+        self._folder.write_token_kubeconfig(path, f"{namespace}/{name}", token)
+        return path
+
     def service_account_token(
-        self, namespace: str, name: str, audiences: Sequence[str] = ()
+        self, namespace: str, name: str, audiences: Sequence[str] = (), *, seconds: int = _HOUR
     ) -> str:
-        """A token of an existing service account, valid for an hour.
+        """A token of an existing service account, valid for so many seconds.
 
         Raises:
             LocalServerError: the API server refuses it.
@@ -235,7 +248,7 @@ class LocalCluster:
         answer = self.api(
             "POST",
             f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
-            {"spec": {"audiences": list(audiences), "expirationSeconds": 3600}},
+            {"spec": {"audiences": list(audiences), "expirationSeconds": seconds}},
         )
         if not isinstance(answer.body, dict) or "status" not in answer.body or answer.status >= 400:  # noqa: PLR2004
             raise LocalServerError(f"no token for {namespace}/{name}: {answer.body}")

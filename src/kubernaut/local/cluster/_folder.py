@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -122,34 +122,29 @@ class Folder:
     def write_kubeconfig(self, path: Path, user: str, groups: Sequence[str]) -> ClientCertificate:
         """A kubeconfig for a user, with a certificate of its own."""
         issued = self.authority.client(user, groups)
-        server = f"https://{HOST}:{self.ports['apiserver']}"
+        files = {"client-certificate": str(issued.certificate), "client-key": str(issued.key)}
+        self._write_kubeconfig(path, user, files)
+        return issued
+
+    def write_token_kubeconfig(self, path: Path, user: str, token: str) -> None:
+        """A kubeconfig for the user of a bearer token."""
+        self._write_kubeconfig(path, user, {"token": token})
+
+    def _write_kubeconfig(self, path: Path, user: str, credentials: Mapping[str, str]) -> None:
         name = "kubernaut-local"
+        cluster = {
+            "server": f"https://{HOST}:{self.ports['apiserver']}",
+            "certificate-authority": str(self.authority.file),
+        }
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": name,
-            "clusters": [
-                {
-                    "name": name,
-                    "cluster": {
-                        "server": server,
-                        "certificate-authority": str(self.authority.file),
-                    },
-                }
-            ],
-            "users": [
-                {
-                    "name": user,
-                    "user": {
-                        "client-certificate": str(issued.certificate),
-                        "client-key": str(issued.key),
-                    },
-                }
-            ],
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": user, "user": dict(credentials)}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
         }
         write_private(path, json.dumps(config, indent=2) + "\n")  # JSON is YAML.
-        return issued
 
     def _kept_ports(self) -> dict[str, int]:
         """Those of the last run, so that a kubeconfig stays right; else new ones."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kubernaut.local._errors import LocalServerError
 from kubernaut.local._port import HOST
+from kubernaut.local.cluster._programs import Programs
 from kubernaut.local.cluster._requests import ApiRequests
 
 NAMESPACE: Final = "tekton-pipelines"
@@ -49,24 +50,11 @@ class Tekton:
     def __init__(self, program: Path, api: ApiRequests, webhook_port: int) -> None:
         self._api = api
         self._webhook_port = webhook_port
-        packed = program.with_name(f"{program.name}.json")
-        try:
-            self._objects: Sequence[dict[str, Any]] = json.loads(packed.read_text())
-        except (OSError, ValueError) as error:
-            raise LocalServerError(f"{packed} cannot be read: {error}; remove it") from error
+        self._objects = _shipped(program)
 
     def kinds(self) -> Iterator[dict[str, Any]]:
         """Its custom resource definitions, in one version each: nothing here converts them."""
-        for shipped in self._of_kind("CustomResourceDefinition"):
-            kind = copy.deepcopy(shipped)
-            kind["spec"].pop("conversion", None)
-            versions = kind["spec"]["versions"]
-            chosen = [one for one in versions if one["name"] == "v1"]
-            chosen = chosen or [one for one in versions if one["storage"]]
-            for version in chosen:
-                version["storage"] = version["served"] = True
-            kind["spec"]["versions"] = chosen
-            yield kind
+        return _kinds(self._objects)
 
     def install(self) -> None:
         """Make all but the kinds.
@@ -118,6 +106,7 @@ class Tekton:
                 data = {"metrics-protocol": "none"}
             if name == "feature-flags":
                 data["coschedule"] = "disabled"
+                data["set-security-context"] = "true"  # Namespaces may ask for restricted pods.
             yield {"metadata": {"name": name, "namespace": NAMESPACE}, "data": data}
 
     def _admission(self) -> Iterator[dict[str, Any]]:
@@ -133,6 +122,43 @@ class Tekton:
             for webhook in admission.get("webhooks", []):
                 webhook["clientConfig"]["service"]["port"] = self._webhook_port
             yield admission
+
+
+def tekton_kinds(programs: Programs | None = None) -> list[dict[str, Any]]:
+    """Tekton's custom resource definitions, for a cluster without Tekton: `LocalCluster(crds=...)`.
+
+    Args:
+        programs: where Tekton comes from.
+
+    Raises:
+        LocalServerError: it cannot be had.
+    """
+    program = (programs or Programs()).obtain(["tekton"])["tekton"]
+    return list(_kinds(_shipped(program)))
+
+
+def _shipped(program: Path) -> Sequence[dict[str, Any]]:
+    packed = program.with_name(f"{program.name}.json")
+    try:
+        objects: Sequence[dict[str, Any]] = json.loads(packed.read_text())
+    except (OSError, ValueError) as error:
+        raise LocalServerError(f"{packed} cannot be read: {error}; remove it") from error
+    return objects
+
+
+def _kinds(objects: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for shipped in objects:
+        if shipped.get("kind") != "CustomResourceDefinition":
+            continue
+        kind = copy.deepcopy(shipped)
+        kind["spec"].pop("conversion", None)
+        versions = kind["spec"]["versions"]
+        chosen = [one for one in versions if one["name"] == "v1"]
+        chosen = chosen or [one for one in versions if one["storage"]]
+        for version in chosen:
+            version["storage"] = version["served"] = True
+        kind["spec"]["versions"] = chosen
+        yield kind
 
 
 def create(api: ApiRequests, path: str, body: object) -> None:

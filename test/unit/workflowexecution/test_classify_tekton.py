@@ -1,0 +1,361 @@
+"""PipelineRuns and TaskRuns as Tekton writes them, to what a WorkflowExecution says of them."""
+
+from typing import Any
+
+import pytest
+
+from kubernaut.workflowexecution._api import Reason
+from kubernaut.workflowexecution.engines import PIPELINE_RUNS, TASK_RUNS, Failure, PipelineRun
+from kubernaut.workflowexecution.engines._tekton import child_of
+from kubernaut.workflowexecution.engines._tekton_failure import failure_of
+from test.unit.workflowexecution.objects import decoded
+
+TALLY = "Tasks Completed: 1 (Failed: 1, Cancelled 0), Skipped: 0"
+CANCELLED = 'TaskRun "x-build" was cancelled. TaskRun cancelled as the PipelineRun it belongs to has'
+IMAGE = "example.test/step:1"
+STARTED = "2026-05-04T12:00:00Z"
+
+
+def condition(status: str, reason: str, message: str) -> dict[str, Any]:
+    return {"type": "Succeeded", "status": status, "reason": reason, "message": message}
+
+
+def pipeline_run(
+    reason: str, message: str, *tasks: str, status: str = "False", started: bool = True
+) -> PipelineRun:
+    body: dict[str, Any] = {
+        "conditions": [condition(status, reason, message)],
+        "childReferences": [
+            {"kind": "TaskRun", "name": f"x-{task}", "pipelineTaskName": task} for task in tasks
+        ],
+    }
+    if started:
+        body["startTime"] = STARTED
+    return decoded(PIPELINE_RUNS, {"metadata": {"name": "x"}, "status": body})
+
+
+def failed(
+    run: PipelineRun, **tasks: tuple[str, str, list[dict[str, Any]]] | str
+) -> Failure:
+    """The failure, where tasks are `(reason, message, steps)`, or the reason of a success."""
+    found = {}
+    for name, task in tasks.items():
+        given = ("True", task, "", []) if isinstance(task, str) else ("False", *task)
+        status, reason, message, steps = given
+        found[f"x-{name}"] = decoded(
+            TASK_RUNS,
+            {
+                "metadata": {"name": f"x-{name}"},
+                "status": {"conditions": [condition(status, reason, message)], "steps": steps},
+            },
+        )
+    return failure_of(run, found)
+
+
+def ended(code: int, reason: str, message: str = "", *, image: str = IMAGE) -> dict[str, Any]:
+    how = {"exitCode": code, "reason": reason, "message": message, "finishedAt": STARTED}
+    return {"name": "run", "container": "step-run", "imageID": image, "terminated": how}
+
+
+def ended_by_tekton(reason: str, *, image: str = "") -> dict[str, Any]:
+    said = "Step run terminated as pod x-build-pod is terminated"
+    return {**ended(1, reason, said, image=image), "terminationReason": reason}
+
+
+def waiting(reason: str) -> dict[str, Any]:
+    return {"name": "run", "waiting": {"reason": reason, "message": f"{reason} of it"}}
+
+
+def test_a_step_that_failed_is_named_with_its_exit_code_and_words() -> None:
+    step = ended(1, "Error", "disk full\non /data")
+    run = pipeline_run("Failed", TALLY, "build")
+    assert failed(run, build=("StepFailed", '"step-run" exited with code 1: Error', [step])) == (
+        Failure(
+            reason="TaskFailed",
+            message="task build (TaskRun x-build) step run exited with code 1: Error: disk full"
+            " on /data",
+            task_name="x-build",
+            task_index=0,
+            step_name="run",
+            exit_code=1,
+            was_execution_failure=True,
+        )
+    )
+
+
+def test_steps_that_were_skipped_after_a_failure_are_not_blamed() -> None:
+    second = {**ended(1, "Error", '[{"key":"Reason","value":"Skipped","type":3}]'), "name": "two"}
+    steps = [ended(0, "Completed"), {**ended(3, "Error"), "name": "one"}, second]
+    found = failed(pipeline_run("Failed", TALLY, "build"), build=("StepFailed", "", steps))
+    assert (found.step_name, found.exit_code) == ("one", 3)
+    assert "Skipped" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "steps", "expected", "acted", "code"),
+    [
+        (
+            "StepOOM",
+            '"step-run" exited with code 137: OOMKilled',
+            [ended(137, "OOMKilled")],
+            "OOMKilled",
+            True,
+            137,
+        ),
+        (
+            "TaskRunImagePullFailed",
+            'the step "run" in TaskRun "x-build" failed to pull the image "".',
+            [ended_by_tekton("TaskRunImagePullFailed")],
+            "ImagePullBackOff",
+            False,
+            None,
+        ),
+        (
+            "CreateContainerConfigError",
+            "Failed to create pod due to config error",
+            [waiting("CreateContainerConfigError")],
+            "ConfigurationError",
+            False,
+            None,
+        ),
+        (
+            "PodCreationFailed",
+            'failed to create task run pod "x-build": translating TaskSpec to Pod: serviceaccounts'
+            ' "nope" not found. Maybe invalid TaskSpec',
+            [{"name": "run"}],
+            "ConfigurationError",
+            False,
+            None,
+        ),
+        (
+            "PodAdmissionFailed",
+            'pods "x-build-pod" is forbidden: violates PodSecurity "restricted:latest"',
+            [{"name": "run"}],
+            "Forbidden",
+            False,
+            None,
+        ),
+        (
+            "TaskRunTimeout",
+            'TaskRun "x-build" failed to finish within "2s"',
+            [ended_by_tekton("TaskRunTimeout", image=IMAGE)],
+            "DeadlineExceeded",
+            True,
+            None,
+        ),
+        ("PodEvicted", "The node was low on resource: memory.", [], "ResourceExhausted", True, None),
+        (
+            "StepFailed",
+            '"step-run" exited with code 1: Error',
+            [ended(1, "Error", 'deployments.apps "app" is forbidden: User "x" cannot patch')],
+            "Forbidden",
+            True,
+            1,
+        ),
+    ],
+)
+def test_what_a_task_run_says_is_the_reason(
+    reason: str,
+    message: str,
+    steps: list[dict[str, Any]],
+    expected: Reason,
+    acted: bool,  # noqa: FBT001  (a column)
+    code: int | None,
+) -> None:
+    run = pipeline_run("Failed", TALLY, "build")
+    found = failed(run, build=(reason, message, steps))
+    assert (found.reason, found.was_execution_failure) == (expected, acted)
+    assert found.exit_code == code
+    assert (found.task_name, found.task_index) == ("x-build", 0)
+    assert "task build (TaskRun x-build)" in found.message
+
+
+def test_what_a_container_waited_for_is_told() -> None:
+    run = pipeline_run("Failed", TALLY, "build")
+    task = ("CreateContainerConfigError", "Failed to create", [waiting("CreateContainerConfigError")])
+    found = failed(run, build=task)
+    assert found.message == (
+        "task build (TaskRun x-build): Failed to create; step run was waiting:"
+        " CreateContainerConfigError: CreateContainerConfigError of it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected", "acted"),
+    [
+        ("", "DeadlineExceeded", True),
+        ("\nPrevious status: [Pending] build step is pending", "DeadlineExceeded", True),
+        ("\nPrevious status: [ExceededResourceQuota] pods exceeded", "ResourceExhausted", False),
+        ("\nPrevious status: [PullImageFailed] build step is pending", "ImagePullBackOff", False),
+    ],
+)
+def test_a_run_out_of_time_tells_what_it_waited_for(
+    earlier: str,
+    expected: Reason,
+    acted: bool,  # noqa: FBT001  (a column)
+) -> None:
+    run = pipeline_run("PipelineRunTimeout", 'PipelineRun "x" failed to finish within "2s"', "build")
+    step = ended_by_tekton("TaskRunCancelled")
+    found = failed(run, build=("TaskRunCancelled", f"{CANCELLED} timed out.{earlier}", [step]))
+    assert (found.reason, found.was_execution_failure) == (expected, acted)
+    assert found.exit_code is None
+    assert found.message.startswith('PipelineRun "x" failed to finish within "2s"; task build')
+    assert earlier.strip() in found.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "expected", "acted"),
+    [
+        (
+            "CouldntGetPipeline",
+            "Error retrieving pipeline for pipelinerun a/x: cannot retrieve the oci image: GET"
+            " http://127.0.0.1:5000/v2/none/manifests/v1: NAME_UNKNOWN: Unknown name",
+            "ImagePullBackOff",
+            False,
+        ),
+        (
+            "CouldntGetPipeline",
+            "cannot retrieve the oci image: dial tcp 127.0.0.1:1: connect: connection refused",
+            "ImagePullBackOff",
+            False,
+        ),
+        (
+            "CouldntGetPipeline",
+            "could not find object in image with kind: pipeline and name: workflow",
+            "ConfigurationError",
+            False,
+        ),
+        ("CouldntGetTask", "it contains Tasks that don't exist", "ConfigurationError", False),
+        (
+            "ParameterMissing",
+            "[User error] pipelineRun missing parameters: [TARGET]",
+            "ConfigurationError",
+            False,
+        ),
+        (
+            "InvalidWorkspaceBindings",
+            'pipeline requires workspace with name "s"',
+            "ConfigurationError",
+            False,
+        ),
+        ("Cancelled", 'PipelineRun "x" was cancelled', "Unknown", False),
+    ],
+)
+def test_a_run_that_never_had_a_task_says_itself_why(
+    reason: str,
+    message: str,
+    expected: Reason,
+    acted: bool,  # noqa: FBT001  (a column)
+) -> None:
+    found = failed(pipeline_run(reason, message))
+    assert found == Failure(reason=expected, message=message, was_execution_failure=acted)
+
+
+def test_a_cancelled_run_may_have_acted() -> None:
+    run = pipeline_run("Cancelled", 'PipelineRun "x" was cancelled', "build")
+    step = ended_by_tekton("TaskRunCancelled", image=IMAGE)
+    found = failed(run, build=("TaskRunCancelled", f"{CANCELLED} been cancelled.", [step]))
+    assert (found.reason, found.was_execution_failure) == ("Unknown", True)
+    assert found.message.startswith('PipelineRun "x" was cancelled; task build')
+
+
+def test_a_result_that_is_missing_is_an_error_of_a_workflow_that_ran() -> None:
+    message = "invalid pipelineresults [out], the referenced results don't exist"
+    found = failed(pipeline_run("CouldntGetPipelineResult", message, "build"), build="Succeeded")
+    assert (found.reason, found.was_execution_failure) == ("ConfigurationError", True)
+    assert (found.message, found.task_name) == (message, "")
+
+
+def test_a_second_task_that_cannot_start_leaves_what_the_first_did() -> None:
+    first = ("FailureIgnored", '"step-run" exited with code 1', [ended(1, "Error")])
+    second = ("TaskRunImagePullFailed", "no image", [ended_by_tekton("TaskRunImagePullFailed")])
+    run = pipeline_run("Failed", TALLY, "first", "second")
+    found = failed(run, first=first, second=second)
+    assert (found.reason, found.was_execution_failure) == ("ImagePullBackOff", True)
+    assert (found.task_name, found.task_index) == ("x-second", 1)
+
+
+def test_a_task_that_failed_by_itself_is_blamed_before_one_that_was_cancelled() -> None:
+    run = pipeline_run("Failed", TALLY, "one", "two", "three")
+    found = failed(
+        run,
+        one=("TaskRunCancelled", "was cancelled", []),
+        two=("StepFailed", "", [ended(2, "Error")]),
+        three=("StepFailed", "", [ended(3, "Error")]),
+    )
+    assert (found.task_name, found.task_index, found.exit_code) == ("x-two", 1, 2)
+    assert found.message.endswith("; 1 more failed")
+
+
+def test_without_its_task_runs_the_tally_is_told() -> None:
+    found = failed(pipeline_run("Failed", TALLY, "build"))
+    assert (found.reason, found.message, found.task_name) == ("TaskFailed", TALLY, "")
+    assert found.was_execution_failure
+
+
+def test_a_failure_without_words_is_told_as_one() -> None:
+    found = failed(pipeline_run("", "", started=False))
+    assert (found.reason, found.was_execution_failure) == ("Unknown", False)
+    assert found.message == "the PipelineRun failed without a message, for no reason"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "tasks", "state", "completed", "begun"),
+    [
+        ("Unknown", "Started", "", 0, "Running", 0, False),
+        ("Unknown", "ResolvingPipelineRef", "awaiting remote resource", 0, "Waiting", 0, False),
+        ("Unknown", "PipelineRunPending", 'PipelineRun "x" is pending', 0, "Waiting", 0, False),
+        (
+            "Unknown",
+            "Running",
+            "Tasks Completed: 2 (Failed: 1 (Ignored: 1), Cancelled 0), Incomplete: 1, Skipped: 0",
+            3,
+            "Running",
+            1,
+            True,
+        ),
+        ("False", "Failed", TALLY, 1, "Failed", 0, True),
+        ("True", "Succeeded", "All Tasks have completed executing", 2, "Succeeded", 2, True),
+        (
+            "True",
+            "Completed",
+            "Tasks Completed: 1 (Failed: 0, Cancelled 0), Skipped: 1",
+            1,
+            "Succeeded",
+            1,
+            True,
+        ),
+    ],
+)
+def test_a_pipeline_run_as_a_child(
+    status: str,
+    reason: str,
+    message: str,
+    tasks: int,
+    state: str,
+    completed: int,
+    begun: bool,  # noqa: FBT001  (a column)
+) -> None:
+    names = [f"t{number}" for number in range(tasks)]
+    child = child_of(pipeline_run(reason, message, *names, status=status))
+    assert (child.state, child.reason, child.message) == (state, reason, message)
+    assert (child.completed_tasks, child.total_tasks) == (completed, tasks)
+    assert child.begun == begun
+
+
+def test_a_new_pipeline_run_waits() -> None:
+    child = child_of(decoded(PIPELINE_RUNS, {"metadata": {"name": "x"}}))
+    assert (child.state, child.reason, child.begun, child.stopping) == (
+        "Waiting",
+        "Pending",
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize("word", ["Cancelled", "CancelledRunFinally", "StoppedRunFinally"])
+def test_one_that_was_told_to_stop_is_stopping_to_its_end_and_after(word: str) -> None:
+    for status in ({}, {"conditions": [condition("False", "Cancelled", "")]}):
+        spec = {"status": word}
+        body = {"metadata": {"name": "x"}, "spec": spec, "status": status}
+        assert child_of(decoded(PIPELINE_RUNS, body)).stopping
