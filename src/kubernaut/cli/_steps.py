@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 
 
 class Steps:
@@ -22,6 +23,17 @@ class Steps:
             return
         with self._console.status(doing, spinner="line"):  # ASCII: any terminal can show it.
             yield self.say
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person sees it as it comes."""
+        return self._console.is_terminal
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
+        """Show something that changes, on a terminal; its last form stays."""
+        with Live(console=self._console, auto_refresh=False) as shown:
+            yield lambda form: shown.update(form, refresh=True)
 
     def say(self, line: str = "", *, style: str | None = None) -> None:
         """Show a line."""

@@ -1,7 +1,7 @@
 """Stop a command that runs until it is told to end."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -25,6 +25,17 @@ def stopped_by_signals(steps: Steps) -> Iterator[None]:
     except KeyboardInterrupt:
         ignore_signals()
     steps.say("stopped")
+
+
+@contextmanager
+def stopping(steps: Steps, what: str, stop: Callable[[], object]) -> Iterator[None]:
+    """Stop something at the end, however it comes; no signal keeps it from that."""
+    try:
+        yield
+    finally:
+        ignore_signals()
+        with steps.step(f"stopping {what}"):
+            stop()
 
 
 def ignore_signals() -> None:

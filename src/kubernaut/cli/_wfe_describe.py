@@ -72,11 +72,13 @@ def described(wfe: WorkflowExecution, events: Sequence[Event] | None) -> Iterato
 
 def _spec(wfe: WorkflowExecution) -> Iterator[str]:
     spec, reference = wfe.spec, wfe.spec.workflow_ref
-    name = f"{reference.workflow_name} " if reference.workflow_name else ""
+    workflow = f"{reference.workflow_id} {reference.version}"
+    if reference.workflow_name:
+        workflow = f"{reference.workflow_name} {reference.version} ({reference.workflow_id})"
     yield from _pairs(
         [
             ("Remediation", spec.remediation_request_ref.name),
-            ("Workflow", f"{name}{reference.version} ({reference.workflow_id})"),
+            ("Workflow", workflow),
             ("Action", reference.action_type),
             ("Engine", reference.execution_engine or ""),
             ("Bundle", reference.execution_bundle or reference.container_image),

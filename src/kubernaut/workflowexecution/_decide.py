@@ -34,7 +34,21 @@ from kubernaut.workflowexecution._names import lock_name
 from kubernaut.workflowexecution._owed import CANCELLED
 from kubernaut.workflowexecution._policy import Policy
 from kubernaut.workflowexecution._run import Run, SpecError, engine_of, run_of
-from kubernaut.workflowexecution._status import Announcement, Draft, go_text
+from kubernaut.workflowexecution._status import Draft, go_text
+from kubernaut.workflowexecution._step import (
+    AddFinalizer,
+    Bypass,
+    CleanUp,
+    Create,
+    Explain,
+    Observe,
+    RemoveFinalizer,
+    Replace,
+    Step,
+    Stop,
+    Store,
+    Wait,
+)
 from kubernaut.workflowexecution._trail import TrailState
 from kubernaut.workflowexecution.engines import Child, Failure
 
@@ -74,94 +88,6 @@ class Seen:
     trail: TrailState
     suspended: bool = False
     unavailable: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AddFinalizer:
-    """Make sure that the object cannot vanish unseen."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveFinalizer:
-    """Let the object go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observe:
-    """Read the child from the API server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    """Create what runs the workflow."""
-
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class Explain:
-    """Find out why our child failed."""
-
-    child: Child
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Ask our child to end."""
-
-    child: Child
-
-
-@dataclass(frozen=True, slots=True)
-class CleanUp:
-    """Delete our child and what it left; `uid` is None where it is gone already."""
-
-    name: str
-    uid: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Delete a finished child whose owner is gone."""
-
-    child: Child
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Store a status, and then show Events."""
-
-    status: WorkflowExecutionStatus
-    announcements: tuple[Announcement, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Bypass:
-    """Say in the trail that the object goes although its trail is not stored."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing is to be done now. `seconds`: until the next deadline; None: until a change."""
-
-    seconds: float | None = None
-
-
-Step = (
-    AddFinalizer
-    | RemoveFinalizer
-    | Observe
-    | Create
-    | Explain
-    | Stop
-    | CleanUp
-    | Replace
-    | Store
-    | Bypass
-    | Wait
-)
 
 
 def decide(wfe: WorkflowExecution, seen: Seen, now: datetime, policy: Policy) -> Step:
@@ -382,6 +308,8 @@ class _Case:
         return self._store()
 
     def _over(self, child: Child) -> Step:
+        if child.engine == "job" and not self.seen.live:
+            return Observe()  # How often its pods were made again is known to a live look alone.
         if child.state == "Succeeded":
             _status.completed(self.draft, child)
             return self._store()

@@ -103,7 +103,7 @@ class Operator:
         """
         controller = self._settings.controller
         async with AsyncExitStack() as stack:
-            probes = ProbeServer(self.registry, self._unready)
+            probes = ProbeServer(self.registry, self.unready)
             stack.push_async_callback(probes.close)
             try:
                 self.addresses = await probes.start(
@@ -114,13 +114,14 @@ class Operator:
                 raise StartupError([str(error)]) from None
             await self._unless_stopped(self._run())
 
-    def _unready(self) -> list[str]:
+    def unready(self) -> list[str]:
+        """What is not ready yet, in words; nothing where all is."""
         if self._stop.is_set():
             return ["stopping"]
         if not self._reflectors:
             return ["starting"]
         return [
-            f"{each.resource.plural} not listed yet"
+            f"{each.resource.plural} not listed yet ({each.last_error or 'no error'})"
             for each in self._reflectors
             if not each.has_synced
         ]
@@ -275,8 +276,8 @@ async def _serve(settings: Settings, hook: Callable[[str], None] | None) -> int:
     except LeadershipLostError as error:
         log.error("leadership lost, exiting", reason=str(error))  # noqa: TRY400  (no defect)
         return _FAILED
-    except SyncTimeoutError as error:
-        log.error("the API server did not answer in time", reason=str(error))  # noqa: TRY400
+    except SyncTimeoutError:
+        log.error("the API server did not answer in time", waiting=operator.unready())  # noqa: TRY400
         return _FAILED
     log.info("stopped")
     return 0

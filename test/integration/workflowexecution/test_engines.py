@@ -1,5 +1,6 @@
 """Both engines against the real API server: Jobs by the real controller, PipelineRuns by Tekton."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from kubernaut.kubernetes import (
     Namespace,
     ObjectMeta,
     ObjectReference,
+    Reflector,
     Resource,
 )
 from kubernaut.local import LocalCluster
@@ -118,7 +120,9 @@ async def over(engine: Engine, timeout: float = 30) -> Child:  # noqa: ASYNC109 
         child = await engine.observe(NAME)
         return child if child and child.is_over else None
 
-    return await async_wait_for(look, timeout, "the child's end") or pytest.fail()
+    found = await async_wait_for(look, timeout, "the child's end")
+    assert found is not None
+    return found
 
 
 async def released(engine: Engine, uid: str | None, timeout: float = 30) -> None:  # noqa: ASYNC109  (passed on)
@@ -368,10 +372,24 @@ async def test_task_runs_of_another_are_not_what_is_left(
     assert still.uid == second.uid
 
 
-async def test_a_child_without_labels_is_seen_live_and_not_by_the_watch(client: Client) -> None:
+async def test_the_watch_sees_children_with_labels_and_a_live_look_all(client: Client) -> None:
     engine = await jobs_in(client)
-    created = await engine.create(replace(a_run(engine), labels={}, annotations={}))
-    live = await engine.observe(NAME)
-    assert live
-    assert (live.uid, live.owner) == (created.uid, None)
-    assert engine.cached(NAME) is None
+    watch = engine.children
+    assert isinstance(watch, Reflector)
+    running = asyncio.create_task(watch.run())
+    try:
+        created = await engine.create(replace(a_run(engine), labels={}, annotations={}))
+        other = await engine.create(replace(a_run(engine, hang="true"), name="wfe-other"))
+
+        async def seen() -> Child | None:
+            return engine.cached("wfe-other")
+
+        cached = await async_wait_for(seen, 20, "the watch sees it")
+        assert cached
+        assert (cached.uid, cached.owner) == (other.uid, Owner("default", "restart-1", "u1"))
+        assert engine.cached(NAME) is None
+        live = await engine.observe(NAME)
+        assert live
+        assert (live.uid, live.owner) == (created.uid, None)
+    finally:
+        running.cancel()

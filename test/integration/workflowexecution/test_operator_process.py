@@ -166,6 +166,10 @@ def test_it_answers_and_is_ready_without_datastorage_and_without_tekton(
     assert f"DataStorage at {NO_DATASTORAGE} does not take events now" in datastorage
     assert operator.stop() == 0
     assert messages(operator, "stopped")
+    lines = operator.log_lines()
+    assert len(lines) == len(operator.log().splitlines()), "every line is JSON"
+    assert all({"timestamp", "level", "event"} <= line.keys() for line in lines)
+    assert "kubernaut.kubernetes.leader" in {line.get("logger") for line in lines}
 
 
 def test_one_address_serves_all_and_0_serves_nothing(start: StartOperator) -> None:

@@ -66,7 +66,11 @@ def said(text: str) -> Reason:
     ],
 )
 def test_the_cases_of_the_catalogue(
-    word: str, text: str, started: bool, reason: Reason, acted: bool  # noqa: FBT001  (columns)
+    word: str,
+    text: str,
+    started: bool,  # noqa: FBT001  (a column)
+    reason: Reason,
+    acted: bool,  # noqa: FBT001  (a column)
 ) -> None:
     facts = Facts(words=frozenset({("pipeline", word)}), text=text, started=started)
     assert classify(facts) == (reason, acted)
@@ -131,7 +135,9 @@ def test_no_rule_is_dead() -> None:
         text = rule.phrases[-1].replace("*", "x") if rule.phrases else ""
         reached = [
             rule_for(
-                Facts(words=frozenset({(rule.where, word)}) if rule.where else frozenset(), text=text)
+                Facts(
+                    words=frozenset({(rule.where, word)}) if rule.where else frozenset(), text=text
+                )
             )
             for word in rule.words or ("",)
         ]

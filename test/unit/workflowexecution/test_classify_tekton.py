@@ -11,7 +11,9 @@ from kubernaut.workflowexecution.engines._tekton_failure import failure_of
 from test.unit.workflowexecution.objects import decoded
 
 TALLY = "Tasks Completed: 1 (Failed: 1, Cancelled 0), Skipped: 0"
-CANCELLED = 'TaskRun "x-build" was cancelled. TaskRun cancelled as the PipelineRun it belongs to has'
+CANCELLED = (
+    'TaskRun "x-build" was cancelled. TaskRun cancelled as the PipelineRun it belongs to has'
+)
 IMAGE = "example.test/step:1"
 STARTED = "2026-05-04T12:00:00Z"
 
@@ -34,9 +36,7 @@ def pipeline_run(
     return decoded(PIPELINE_RUNS, {"metadata": {"name": "x"}, "status": body})
 
 
-def failed(
-    run: PipelineRun, **tasks: tuple[str, str, list[dict[str, Any]]] | str
-) -> Failure:
+def failed(run: PipelineRun, **tasks: tuple[str, str, list[dict[str, Any]]] | str) -> Failure:
     """The failure, where tasks are `(reason, message, steps)`, or the reason of a success."""
     found = {}
     for name, task in tasks.items():
@@ -92,65 +92,55 @@ def test_steps_that_were_skipped_after_a_failure_are_not_blamed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "message", "steps", "expected", "acted", "code"),
+    ("reason", "message", "steps", "expected"),
     [
         (
             "StepOOM",
             '"step-run" exited with code 137: OOMKilled',
             [ended(137, "OOMKilled")],
-            "OOMKilled",
-            True,
-            137,
+            ("OOMKilled", True, 137),
         ),
         (
             "TaskRunImagePullFailed",
             'the step "run" in TaskRun "x-build" failed to pull the image "".',
             [ended_by_tekton("TaskRunImagePullFailed")],
-            "ImagePullBackOff",
-            False,
-            None,
+            ("ImagePullBackOff", False, None),
         ),
         (
             "CreateContainerConfigError",
             "Failed to create pod due to config error",
             [waiting("CreateContainerConfigError")],
-            "ConfigurationError",
-            False,
-            None,
+            ("ConfigurationError", False, None),
         ),
         (
             "PodCreationFailed",
-            'failed to create task run pod "x-build": translating TaskSpec to Pod: serviceaccounts'
-            ' "nope" not found. Maybe invalid TaskSpec',
+            'translating TaskSpec to Pod: serviceaccounts "nope" not found. Maybe invalid TaskSpec',
             [{"name": "run"}],
-            "ConfigurationError",
-            False,
-            None,
+            ("ConfigurationError", False, None),
         ),
         (
             "PodAdmissionFailed",
             'pods "x-build-pod" is forbidden: violates PodSecurity "restricted:latest"',
             [{"name": "run"}],
-            "Forbidden",
-            False,
-            None,
+            ("Forbidden", False, None),
         ),
         (
             "TaskRunTimeout",
             'TaskRun "x-build" failed to finish within "2s"',
             [ended_by_tekton("TaskRunTimeout", image=IMAGE)],
-            "DeadlineExceeded",
-            True,
-            None,
+            ("DeadlineExceeded", True, None),
         ),
-        ("PodEvicted", "The node was low on resource: memory.", [], "ResourceExhausted", True, None),
+        (
+            "PodEvicted",
+            "The node was low on resource: memory.",
+            [],
+            ("ResourceExhausted", True, None),
+        ),
         (
             "StepFailed",
             '"step-run" exited with code 1: Error',
             [ended(1, "Error", 'deployments.apps "app" is forbidden: User "x" cannot patch')],
-            "Forbidden",
-            True,
-            1,
+            ("Forbidden", True, 1),
         ),
     ],
 )
@@ -158,21 +148,22 @@ def test_what_a_task_run_says_is_the_reason(
     reason: str,
     message: str,
     steps: list[dict[str, Any]],
-    expected: Reason,
-    acted: bool,  # noqa: FBT001  (a column)
-    code: int | None,
+    expected: tuple[Reason, bool, int | None],
 ) -> None:
     run = pipeline_run("Failed", TALLY, "build")
     found = failed(run, build=(reason, message, steps))
-    assert (found.reason, found.was_execution_failure) == (expected, acted)
-    assert found.exit_code == code
+    assert (found.reason, found.was_execution_failure, found.exit_code) == expected
     assert (found.task_name, found.task_index) == ("x-build", 0)
     assert "task build (TaskRun x-build)" in found.message
 
 
 def test_what_a_container_waited_for_is_told() -> None:
     run = pipeline_run("Failed", TALLY, "build")
-    task = ("CreateContainerConfigError", "Failed to create", [waiting("CreateContainerConfigError")])
+    task = (
+        "CreateContainerConfigError",
+        "Failed to create",
+        [waiting("CreateContainerConfigError")],
+    )
     found = failed(run, build=task)
     assert found.message == (
         "task build (TaskRun x-build): Failed to create; step run was waiting:"
@@ -194,7 +185,9 @@ def test_a_run_out_of_time_tells_what_it_waited_for(
     expected: Reason,
     acted: bool,  # noqa: FBT001  (a column)
 ) -> None:
-    run = pipeline_run("PipelineRunTimeout", 'PipelineRun "x" failed to finish within "2s"', "build")
+    run = pipeline_run(
+        "PipelineRunTimeout", 'PipelineRun "x" failed to finish within "2s"', "build"
+    )
     step = ended_by_tekton("TaskRunCancelled")
     found = failed(run, build=("TaskRunCancelled", f"{CANCELLED} timed out.{earlier}", [step]))
     assert (found.reason, found.was_execution_failure) == (expected, acted)
@@ -208,8 +201,7 @@ def test_a_run_out_of_time_tells_what_it_waited_for(
     [
         (
             "CouldntGetPipeline",
-            "Error retrieving pipeline for pipelinerun a/x: cannot retrieve the oci image: GET"
-            " http://127.0.0.1:5000/v2/none/manifests/v1: NAME_UNKNOWN: Unknown name",
+            "cannot retrieve the oci image: GET http://a/v2/none: NAME_UNKNOWN: Unknown name",
             "ImagePullBackOff",
             False,
         ),
@@ -300,47 +292,37 @@ def test_a_failure_without_words_is_told_as_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "message", "tasks", "state", "completed", "begun"),
+    ("told", "tasks", "expected"),
     [
-        ("Unknown", "Started", "", 0, "Running", 0, False),
-        ("Unknown", "ResolvingPipelineRef", "awaiting remote resource", 0, "Waiting", 0, False),
-        ("Unknown", "PipelineRunPending", 'PipelineRun "x" is pending', 0, "Waiting", 0, False),
+        (("Unknown", "Started", ""), 0, ("Running", 0, False)),
+        (("Unknown", "ResolvingPipelineRef", "awaiting resource"), 0, ("Waiting", 0, False)),
+        (("Unknown", "PipelineRunPending", "is pending"), 0, ("Waiting", 0, False)),
         (
-            "Unknown",
-            "Running",
-            "Tasks Completed: 2 (Failed: 1 (Ignored: 1), Cancelled 0), Incomplete: 1, Skipped: 0",
+            (
+                "Unknown",
+                "Running",
+                "Tasks Completed: 2 (Failed: 1 (Ignored: 1), Cancelled 0), Incomplete: 1",
+            ),
             3,
-            "Running",
-            1,
-            True,
+            ("Running", 1, True),
         ),
-        ("False", "Failed", TALLY, 1, "Failed", 0, True),
-        ("True", "Succeeded", "All Tasks have completed executing", 2, "Succeeded", 2, True),
+        (("False", "Failed", TALLY), 1, ("Failed", 0, True)),
+        (("True", "Succeeded", "All Tasks have completed"), 2, ("Succeeded", 2, True)),
         (
-            "True",
-            "Completed",
-            "Tasks Completed: 1 (Failed: 0, Cancelled 0), Skipped: 1",
+            ("True", "Completed", "Tasks Completed: 1 (Failed: 0, Cancelled 0), Skipped: 1"),
             1,
-            "Succeeded",
-            1,
-            True,
+            ("Succeeded", 1, True),
         ),
     ],
 )
 def test_a_pipeline_run_as_a_child(
-    status: str,
-    reason: str,
-    message: str,
-    tasks: int,
-    state: str,
-    completed: int,
-    begun: bool,  # noqa: FBT001  (a column)
+    told: tuple[str, str, str], tasks: int, expected: tuple[str, int, bool]
 ) -> None:
+    status, reason, message = told
     names = [f"t{number}" for number in range(tasks)]
     child = child_of(pipeline_run(reason, message, *names, status=status))
-    assert (child.state, child.reason, child.message) == (state, reason, message)
-    assert (child.completed_tasks, child.total_tasks) == (completed, tasks)
-    assert child.begun == begun
+    assert (child.state, child.completed_tasks, child.begun) == expected
+    assert (child.reason, child.message, child.total_tasks) == (reason, message, tasks)
 
 
 def test_a_new_pipeline_run_waits() -> None:

@@ -22,6 +22,7 @@ from kubernaut.workflowexecution.engines._job_manifest import job_of
 from kubernaut.workflowexecution.engines._tekton_manifest import pipeline_run_of
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+TMP = "/tmp"  # noqa: S108  (a volume in the container)
 RUN = Run(
     engine="tekton",
     name="wfe-c00449355dfb987a",
@@ -140,8 +141,8 @@ def test_a_job_member_by_member() -> None:
                                 {"name": "TARGET_RESOURCE", "value": "default/deployment/my-app"},
                                 {"name": "REASON", "value": "memory"},
                                 {"name": "TIMEOUT", "value": "300"},
-                                {"name": "HOME", "value": "/tmp"},
-                                {"name": "TMPDIR", "value": "/tmp"},
+                                {"name": "HOME", "value": TMP},
+                                {"name": "TMPDIR", "value": TMP},
                             ],
                             "volumeMounts": [
                                 {
@@ -159,7 +160,7 @@ def test_a_job_member_by_member() -> None:
                                     "mountPath": "/run/kubernaut/configmaps/settings",
                                     "readOnly": True,
                                 },
-                                {"name": "tmp", "mountPath": "/tmp"},
+                                {"name": "tmp", "mountPath": TMP},
                             ],
                             "resources": {
                                 "limits": {"cpu": "500m"},

@@ -18,7 +18,11 @@ from kubernaut.workflowexecution._api import (
     WorkflowReference,
 )
 from kubernaut.workflowexecution._conditions import AUDITED, RELEASED
-from kubernaut.workflowexecution._decide import (
+from kubernaut.workflowexecution._decide import Seen, decide, is_ours
+from kubernaut.workflowexecution._names import lock_name
+from kubernaut.workflowexecution._owed import owed_events
+from kubernaut.workflowexecution._policy import Policy
+from kubernaut.workflowexecution._step import (
     AddFinalizer,
     Bypass,
     CleanUp,
@@ -27,17 +31,11 @@ from kubernaut.workflowexecution._decide import (
     Observe,
     RemoveFinalizer,
     Replace,
-    Seen,
     Step,
     Stop,
     Store,
     Wait,
-    decide,
-    is_ours,
 )
-from kubernaut.workflowexecution._names import lock_name
-from kubernaut.workflowexecution._owed import owed_events
-from kubernaut.workflowexecution._policy import Policy
 from kubernaut.workflowexecution._trail import TrailState
 from kubernaut.workflowexecution.engines import Child, Failure, Owner
 
@@ -155,6 +153,8 @@ class World:
                 assert self.trail().standing == "stored" or is_true(
                     self.wfe.status.conditions, AUDITED
                 )
+                assert self.child is None or not is_ours(self.wfe, self.child), "left its child"
+                assert not self.leftovers or self.wfe.status.start_time is None
                 self.gone = True
             case Bypass():
                 assert self.trail().standing != "stored"
