@@ -4,10 +4,10 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster programs test test-unit test-chaos lint types docs bench bench-client bench-kernel clean check
+.PHONY: help run cluster programs test test-unit test-integration-workflowexecution test-chaos lint types docs bench bench-client bench-kernel clean check
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-36s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: pyproject.toml uv.lock hack/bootstrap.py
 	@$(PYTHON) hack/bootstrap.py
@@ -26,6 +26,9 @@ test: .venv/.installed ## Run every test
 
 test-unit: .venv/.installed ## Run the tests that do no I/O
 	$(PYTEST) test/unit
+
+test-integration-workflowexecution: .venv/.installed ## Run the tests of the operator, on a control plane of their own
+	$(PYTEST) test/integration/workflowexecution
 
 test-chaos: .venv/.installed ## Run the kill-and-restart tests in their long form
 	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos test/integration/audit/test_state_machine.py \

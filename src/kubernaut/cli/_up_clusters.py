@@ -19,12 +19,7 @@ from kubernaut.local.cluster import LocalCluster, Programs
 from kubernaut.workflowexecution import rbac, sample_workflows, samples
 
 _NAMESPACE: Final = "kubernaut-system"
-_OPERATOR: Final = f"system:serviceaccount:{_NAMESPACE}:workflowexecution-operator"
-_GROUPS: Final = (
-    "system:serviceaccounts",
-    f"system:serviceaccounts:{_NAMESPACE}",
-    "system:authenticated",
-)
+_OPERATOR: Final = "workflowexecution-operator"
 _TRY_OUT: Final = {
     # Whoever tries things out need not wait for five minutes.
     "KUBERNAUT_OPERATOR_EXECUTION__COOLDOWN_PERIOD": "30s",
@@ -118,7 +113,8 @@ class OwnCluster:
     @property
     def operator_environment(self) -> Mapping[str, str]:
         """The operator is its service account, and has the rights of that alone."""
-        return _TRY_OUT | {_KUBECONFIG: str(self._cluster.kubeconfig_for(_OPERATOR, _GROUPS))}
+        kubeconfig = self._cluster.kubeconfig_for_service_account(_NAMESPACE, _OPERATOR)
+        return _TRY_OUT | {_KUBECONFIG: str(kubeconfig)}
 
     def samples(self) -> Sequence[Mapping[str, Any]]:
         """See `Cluster`."""
@@ -128,8 +124,8 @@ class OwnCluster:
         """See `Cluster`."""
         return (
             f"cluster     {self._cluster.url}",
-            "            Everything in it is real, Tekton too, but its nodes and pods: kwok simulates",
-            "            them, and no workflow does anything.",
+            "            Everything in it is real, Tekton too, but its nodes and pods: they are",
+            "            simulated by kwok, and no workflow does anything",
             f"bundles     push to {self._cluster.registry} (plain HTTP, kept in memory)",
             f"logs        {self._cluster.home / 'logs'} (cluster)",
         )

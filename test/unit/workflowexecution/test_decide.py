@@ -25,7 +25,7 @@ from kubernaut.workflowexecution._step import (
     Wait,
 )
 from kubernaut.workflowexecution._trail import TrailState
-from kubernaut.workflowexecution.engines import Child, Owner
+from kubernaut.workflowexecution.engines import Child, ChildState, Owner
 from test.unit.workflowexecution.worlds import (
     POLICY,
     START,
@@ -51,7 +51,7 @@ def after(wfe: WorkflowExecution, **seen: Any) -> Step:
 
 
 def strange(*, over: bool = False, owner: Owner | None = STRANGER, **changes: Any) -> Child:
-    state = "Succeeded" if over else "Running"
+    state: ChildState = "Succeeded" if over else "Running"
     return replace(child_of(owner, START, "uid-strange"), state=state, **changes)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubernaut.audit import check_payload
+from kubernaut.audit import AuditEvent, check_payload
 from kubernaut.kubernetes import ObjectMeta
 from kubernaut.workflowexecution._api import (
     CANCEL_ANNOTATION,
@@ -17,6 +17,11 @@ from kubernaut.workflowexecution._owed import correlation_id_of, owed_events
 from test.unit.workflowexecution.worlds import World, execution
 
 STARTED = ["selection.completed", "execution.started", "workflow.started"]
+
+
+def payload_of(event: AuditEvent) -> Any:
+    assert isinstance(event.event_data, msgspec.Raw)
+    return msgspec.json.decode(event.event_data)
 
 
 def types(wfe: WorkflowExecution) -> list[str]:
@@ -56,6 +61,7 @@ def test_pending_owes_nothing() -> None:
 def test_the_table(world: World, expected: list[str]) -> None:
     assert types(world.wfe) == expected
     for event in owed_events(world.wfe):
+        assert isinstance(event.event_data, msgspec.Raw)
         check_payload(bytes(event.event_data), typed="cancel" not in str(event.event_type))
         assert event.event_category == "workflowexecution"
         assert event.resource_id == "wfe"
@@ -84,7 +90,7 @@ def test_deleted_while_running() -> None:
     assert types(world.wfe) == [*STARTED, "cancel.requested", "workflow.failed"]
     last = owed_events(world.wfe)[-1]
     assert last.event_timestamp == deleted
-    payload = msgspec.json.decode(last.event_data)
+    payload = payload_of(last)
     assert payload["failure_reason"] == "Unknown"
     assert payload["failure_message"].startswith("Cancelled: ")
 
@@ -98,10 +104,7 @@ def test_cancelled_while_running() -> None:
 
 
 def test_phases_in_the_payloads() -> None:
-    phases = [
-        msgspec.json.decode(event.event_data)["phase"]
-        for event in owed_events(run("Succeeded").wfe)
-    ]
+    phases = [payload_of(event)["phase"] for event in owed_events(run("Succeeded").wfe)]
     assert phases == ["Pending", "Running", "Running", "Completed"]
 
 
@@ -145,6 +148,7 @@ def test_what_no_event_may_hold_is_made_to_fit() -> None:
     huge = {f"P{number}": "x" * 10_000 for number in range(100)}
     wfe = run("Failed", parameters=huge | {"NUL": "a\x00b"}, rationale="").wfe
     for event in owed_events(wfe):
+        assert isinstance(event.event_data, msgspec.Raw)
         payload = bytes(event.event_data)
         assert b"\\u0000" not in payload
         check_payload(payload)
@@ -152,7 +156,7 @@ def test_what_no_event_may_hold_is_made_to_fit() -> None:
 
 def test_parameters_are_told_unfiltered() -> None:
     wfe = run(parameters={"B": "2", "A": "1"}).wfe
-    payload = msgspec.json.decode(owed_events(wfe)[0].event_data)
+    payload = payload_of(owed_events(wfe)[0])
     assert list(payload["parameters"].items()) == [("A", "1"), ("B", "2")]
 
 
