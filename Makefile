@@ -12,8 +12,8 @@ help: ## Show this list
 .venv/.installed: pyproject.toml uv.lock hack/bootstrap.py
 	@$(PYTHON) hack/bootstrap.py
 
-run: .venv/.installed ## Start everything on embedded defaults, until Ctrl-C
-	@exec $(BIN)/kubernaut up
+run: .venv/.installed ## Start everything and run the samples, until Ctrl-C; ARGS=--no-cluster: DataStorage alone
+	@exec $(BIN)/kubernaut up $(ARGS)
 
 cluster: .venv/.installed ## Start a Kubernetes API server with simulated nodes, until Ctrl-C
 	@exec $(BIN)/kubernaut local cluster up

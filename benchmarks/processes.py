@@ -26,21 +26,23 @@ class Service:
     """One `kubernaut datastorage serve` with the default settings, on a free port."""
 
     def __init__(self, url: str, directory: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._log = directory / f"service-{self.port}.log"
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_PREFIX)}
         environment[f"{_PREFIX}DATABASE__URL"] = url
         environment[f"{_PREFIX}SERVER__PORT"] = str(self.port)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "kubernaut", "datastorage", "serve"],
-                env=environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the main process, which then stops it.
-            )
+        self._environment = environment
+        self._process = self._start()
+
+    def kill(self) -> None:
+        """End it by SIGKILL, as a crash does."""
+        self._process.kill()
+        self._process.wait()
+
+    def start_again(self) -> None:
+        """Start it on the same port; return when it serves."""
+        self._process = self._start()
+        self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
         """Wait until it serves.
@@ -78,6 +80,18 @@ class Service:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "kubernaut", "datastorage", "serve"],
+                env=self._environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the main process, which then stops it.
+            )
 
     def _is_ready(self) -> bool:
         try:
@@ -149,7 +163,8 @@ def _family_cpu(process: psutil.Process) -> float:
     return used
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

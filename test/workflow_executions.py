@@ -4,7 +4,7 @@ PipelineRuns and Jobs are completed here by hand, as Tekton and the Job controll
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,16 @@ from test.polling import wait_for
 Object = dict[str, Any]
 GROUP = "/apis/kubernaut.ai/v1alpha1"
 BUNDLE = "registry.example/workflows/restart:1.0.0"
+TASKS = [
+    {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "name": f"a-task-run-that-is-gone-{place}",
+        "pipelineTaskName": place,
+    }
+    for place in ("first", "second")
+]
+"""What a PipelineRun says of the TaskRuns that it has started."""
 _KINDS = {
     "pipelineruns": "/apis/tekton.dev/v1",
     "taskruns": "/apis/tekton.dev/v1",
@@ -61,11 +71,12 @@ class Executions:
         engine: str | None = "tekton",
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
+        finalizers: Sequence[str] = (),
         workflow: Mapping[str, Any] | None = None,
         request: str | None = None,
         **spec: Any,
     ) -> Object:
-        """A whole valid object: `workflow` changes `workflowRef`, `spec` the rest; None leaves out."""
+        """A valid object: `workflow` changes `workflowRef`, `spec` the rest; None leaves out."""
         reference: Object = {
             "workflowId": "restart-deployment",
             "version": "1.0.0",
@@ -88,6 +99,7 @@ class Executions:
                 "namespace": self.namespace,
                 "labels": dict(labels or {}),
                 "annotations": dict(annotations or {}),
+                "finalizers": list(finalizers),
             },
             "spec": {key: value for key, value in whole.items() if value is not None},
         }
@@ -190,7 +202,7 @@ class Executions:
         started: bool = True,
         **more: Any,
     ) -> None:
-        """Write the status of a PipelineRun as Tekton writes it."""
+        """Write the status of a PipelineRun as Tekton writes it; `more` are members of it."""
         moment = now_text()
         body: Object = {
             "conditions": [
@@ -204,14 +216,29 @@ class Executions:
             ]
         } | more
         if started:
-            body["startTime"] = moment
+            body.setdefault("startTime", moment)
         if status != "Unknown":
-            body["completionTime"] = moment
+            body.setdefault("completionTime", moment)
         path = self.child_path("pipelineruns", lock_name(target))
         self.patch(f"{path}/status", {"status": body})
 
-    def succeed(self, target: str) -> None:
-        self.set_pipeline_run(target, "True", "Completed", "PipelineRun completed successfully")
+    def begin(self, name: str = "wfe", **given: Any) -> str:
+        """Create one and let Tekton begin with the first of two tasks; gives its target."""
+        target = str(self.create(name, **given)["spec"]["targetResource"])
+        self.wait_phase(name, "Running")
+        self.tell_tasks(target, done=0)
+        self.wait_condition(name, "ExecutionRunning")
+        return target
+
+    def tell_tasks(self, target: str, *, done: int) -> None:
+        """Write how many of the two tasks of a running PipelineRun have succeeded."""
+        message = f"Tasks Completed: {done} (Failed: 0, Cancelled 0), Incomplete: {2 - done}"
+        self.set_pipeline_run(target, "Unknown", "Running", message, childReferences=TASKS)
+
+    def succeed(self, target: str, **more: Any) -> None:
+        self.set_pipeline_run(
+            target, "True", "Completed", "PipelineRun completed successfully", **more
+        )
 
     def fail(
         self,
@@ -220,8 +247,41 @@ class Executions:
         message: str = "task failed with exit code 1",
         *,
         started: bool = True,
+        **more: Any,
     ) -> None:
-        self.set_pipeline_run(target, "False", reason, message, started=started)
+        self.set_pipeline_run(target, "False", reason, message, started=started, **more)
+
+    def add_task_run(self, target: str, task: str, status: Object) -> Object:
+        """Make a TaskRun of the PipelineRun as Tekton does; gives the reference to it."""
+        run = self.wait_child(target)["metadata"]
+        name = f"{run['name']}-{task}"
+        path = self.child_path("taskruns")
+        owner = {
+            "apiVersion": "tekton.dev/v1",
+            "kind": "PipelineRun",
+            "name": run["name"],
+            "uid": run["uid"],
+            "controller": True,
+        }
+        body = {
+            "apiVersion": "tekton.dev/v1",
+            "kind": "TaskRun",
+            "metadata": {
+                "name": name,
+                "labels": {"tekton.dev/pipelineRun": run["name"]},
+                "ownerReferences": [owner],
+            },
+            "spec": {"taskRef": {"name": task}},
+        }
+        answer = self.cluster.api("POST", path, body)
+        assert answer.status == 201, answer
+        self.patch(f"{path}/{name}/status", {"status": {"podName": f"{name}-pod"} | status})
+        return {
+            "apiVersion": "tekton.dev/v1",
+            "kind": "TaskRun",
+            "name": name,
+            "pipelineTaskName": task,
+        }
 
     def events(self, name: str) -> list[Object]:
         """The Events about an object, oldest first."""

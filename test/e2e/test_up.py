@@ -1,4 +1,7 @@
-"""The command line as a person uses it: a process, its output, its signals, its exit code."""
+"""The command line as a person uses it: a process, its output, its signals, its exit code.
+
+`kubernaut up` is that of DataStorage alone here; `test_up_cluster.py` has the whole.
+"""
 
 import importlib.metadata
 import os
@@ -71,7 +74,7 @@ class Up:
         self._out = home.parent / f"{home.name}.out"
         with self._out.open("w") as out, (home.parent / f"{home.name}.err").open("w") as err:
             self.process = subprocess.Popen(
-                [*COMMAND, "up", "--port", str(port)],
+                [*COMMAND, "up", "--no-cluster", "--port", str(port)],
                 env=environment(KUBERNAUT_HOME=home, **variables),
                 stdout=out,
                 stderr=err,
@@ -237,10 +240,12 @@ def test_a_signal_during_the_start_stops_everything(
 def test_a_port_in_use_is_found_before_anything_starts(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        line = refused(kubernaut("up", "--port", port, KUBERNAUT_HOME=home))
+        line = refused(kubernaut("up", "--no-cluster", "--port", port, KUBERNAUT_HOME=home))
         assert f"port {port} on 127.0.0.1 is in use" in line
         line = refused(
-            kubernaut("up", KUBERNAUT_HOME=home, KUBERNAUT_DATASTORAGE_SERVER__PORT=port)
+            kubernaut(
+                "up", "--no-cluster", KUBERNAUT_HOME=home, KUBERNAUT_DATASTORAGE_SERVER__PORT=port
+            )
         )
         assert f"port {port} on 127.0.0.1 is in use" in line
     assert not home.exists()
@@ -248,7 +253,9 @@ def test_a_port_in_use_is_found_before_anything_starts(home: Path) -> None:
 
 def test_a_home_in_use_is_refused_and_the_other_goes_on(home: Path, port: int) -> None:
     with up(home, port) as running:
-        line = refused(kubernaut("up", "--port", str(free_port()), KUBERNAUT_HOME=home))
+        line = refused(
+            kubernaut("up", "--no-cluster", "--port", str(free_port()), KUBERNAUT_HOME=home)
+        )
         assert f"{home} is in use by the PostgreSQL server with process id" in line
         assert f"which process {running.process.pid} started" in line
         running.post()
@@ -258,7 +265,7 @@ def test_data_of_another_major_version_are_refused(home: Path, port: int) -> Non
     with PostgresServer(home) as server:
         data = server.data_directory
     (data / "PG_VERSION").write_text("9\n")
-    line = refused(kubernaut("up", "--port", str(port), KUBERNAUT_HOME=home))
+    line = refused(kubernaut("up", "--no-cluster", "--port", str(port), KUBERNAUT_HOME=home))
     assert f"the data in {data} are of PostgreSQL 9" in line
     assert working_in(data) == []
 
@@ -267,7 +274,7 @@ def test_data_that_cannot_be_read_are_refused(home: Path, port: int) -> None:
     with PostgresServer(home) as server:
         data = server.data_directory
     data.chmod(0)
-    line = refused(kubernaut("up", "--port", str(port), KUBERNAUT_HOME=home))
+    line = refused(kubernaut("up", "--no-cluster", "--port", str(port), KUBERNAUT_HOME=home))
     data.chmod(0o700)
     assert f"{data} cannot be read and written" in line
 
@@ -280,14 +287,16 @@ def test_a_newer_schema_is_refused_and_nothing_left_running(home: Path, port: in
         connection.commit()
         connection.close()
         data = server.data_directory
-    line = refused(kubernaut("up", "--port", str(port), KUBERNAUT_HOME=home))
+    line = refused(kubernaut("up", "--no-cluster", "--port", str(port), KUBERNAUT_HOME=home))
     assert "schema 9999, newer than this version knows" in line
     assert working_in(data) == []
 
 
 def test_wrong_settings_come_to_light_before_anything_starts(home: Path, port: int) -> None:
     wrong = {"KUBERNAUT_DATASTORAGE_DATABASE__WRITERS": "many"}
-    line = refused(kubernaut("up", "--port", str(port), KUBERNAUT_HOME=home, **wrong))
+    line = refused(
+        kubernaut("up", "--no-cluster", "--port", str(port), KUBERNAUT_HOME=home, **wrong)
+    )
     assert "database.writers" in line
     assert not home.exists()
 
@@ -296,7 +305,16 @@ def test_wrong_settings_come_to_light_before_anything_starts(home: Path, port: i
     "url", ["postgresql://nobody@127.0.0.1:1/nothing", "mysql://127.0.0.1/x", "a b c"]
 )
 def test_a_database_that_cannot_be_used_is_one_line(url: str, home: Path, port: int) -> None:
-    refused(kubernaut("up", "--port", str(port), KUBERNAUT_HOME=home, KUBERNAUT_DATABASE_URL=url))
+    refused(
+        kubernaut(
+            "up",
+            "--no-cluster",
+            "--port",
+            str(port),
+            KUBERNAUT_HOME=home,
+            KUBERNAUT_DATABASE_URL=url,
+        )
+    )
 
 
 def test_data_that_had_to_go_elsewhere_are_announced(server_home: Path, port: int) -> None:

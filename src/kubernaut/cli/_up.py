@@ -42,8 +42,8 @@ Environment variables:
   KUBERNAUT_USE_KUBECONFIG  as --use-kubeconfig
   KUBERNAUT_POSTGRES        system or wheel: where PostgreSQL's programs come from
   KUBERNAUT_DATABASE_URL    use this database (postgresql://...) and start no PostgreSQL
-  KUBERNAUT_DATASTORAGE_SERVER__PORT, ...     settings of `kubernaut datastorage config`
-  KUBERNAUT_OPERATOR_CONTROLLER__WORKERS, ... settings of `kubernaut operator config`
+  KUBERNAUT_DATASTORAGE_SERVER__PORT, ...  any setting of `kubernaut datastorage config`
+  KUBERNAUT_OPERATOR_EXECUTION__COOLDOWN_PERIOD, ...  any of `kubernaut operator config`
 
 Exit codes: 0 stopped as told; 1 it could not start (port or home directory in use, data of
 another PostgreSQL version, schema too new), or a part has ended by itself: one line says why and

@@ -99,7 +99,7 @@ def _drawn(latest: Mapping[str, WorkflowExecution | None]) -> Table:
             wfe.metadata.name,
             Text(wfe.phase, style=_STYLES.get(wfe.phase, "")),
             Text(printable(show.conditions_text(wfe))),
-            Text(printable(show.failure_text(wfe))),
+            Text(printable(show.short(show.failure_text(wfe)))),
         )
     return table
 
@@ -114,6 +114,8 @@ def tell_trails(url: str, found: Sequence[WorkflowExecution], steps: Steps) -> N
     with audit.Client(url) as client:
         for wfe in found:
             steps.say()
-            outcome = f"{wfe.phase}, {show.failure_text(wfe)}" if show.reason(wfe) else wfe.phase
-            steps.say(f"{wfe.metadata.name}: {printable(outcome)}")
+            outcome: str = wfe.phase
+            if show.reason(wfe):
+                outcome += f", {show.short(show.failure_text(wfe))}"
+            steps.say(printable(f"{wfe.metadata.name}: {outcome}"))
             tell_trail(client, wfe, lambda line: steps.say(f"  {line}"))

@@ -13,6 +13,7 @@ from kubernaut.workflowexecution import WORKFLOW_EXECUTIONS, WorkflowExecution
 NONE: Final = "<none>"
 
 _GAP: Final = "   "
+_SHORT: Final = 120
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _YEAR: Final = 365 * _DAY
 # From this age on in seconds: the unit, and the smaller one that is shown with it (0: none).
@@ -78,7 +79,14 @@ def failure_text(wfe: WorkflowExecution) -> str:
         where.append(f"step {failure.failed_step_name}")
     if failure.exit_code is not None:
         where.append(f"exit code {failure.exit_code}")
+    if failure.reason == "Unknown" and failure.message:
+        return failure.message  # Such as `Cancelled: ...`.
     return f"{failure.reason}: {', '.join(where) or failure.message}"
+
+
+def short(text: str) -> str:
+    """The beginning of a text that may be long."""
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}..."
 
 
 def condition_text(condition: Condition) -> str:

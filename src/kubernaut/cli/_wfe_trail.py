@@ -131,6 +131,6 @@ def _facts(event: StoredEvent) -> str:
         case "workflow.completed":
             return f"after {told('duration')}" if told("duration") else ""
         case "workflow.failed":
-            where = f" in task {told('failed_task_name')}" if told("failed_task_name") else ""
-            return f"{told('failure_reason')}{where}: {told('failure_message')}"
-    return told("reason") or told("token")
+            word = f"{told('failure_reason')}: ".removeprefix("Unknown: ")
+            return show.short(f"{word}{told('failure_message')}")
+    return show.short(told("reason") or told("token"))

@@ -31,7 +31,6 @@ from kubernaut.workflowexecution._api import (
 )
 from kubernaut.workflowexecution._conditions import AUDITED, RELEASED, RUNNING, STALLED
 from kubernaut.workflowexecution._names import lock_name
-from kubernaut.workflowexecution._owed import CANCELLED
 from kubernaut.workflowexecution._policy import Policy
 from kubernaut.workflowexecution._run import Run, SpecError, engine_of, run_of
 from kubernaut.workflowexecution._status import Draft, go_text
@@ -49,6 +48,7 @@ from kubernaut.workflowexecution._step import (
     Store,
     Wait,
 )
+from kubernaut.workflowexecution._summary import CANCELLED
 from kubernaut.workflowexecution._trail import TrailState
 from kubernaut.workflowexecution.engines import Child, Failure
 
@@ -147,10 +147,11 @@ class _Case:
 
     def step(self) -> Step:
         deleted = self.wfe.metadata.deletion_timestamp
-        if FINALIZER not in self.wfe.metadata.finalizers:
-            return AddFinalizer() if deleted is None and not self.wfe.is_terminal else Wait()
+        is_held = FINALIZER in self.wfe.metadata.finalizers
         if deleted is not None:
-            return self._deleted(deleted)
+            return self._deleted(deleted) if is_held else Wait()
+        if not is_held and not self.wfe.is_terminal:
+            return AddFinalizer()  # One that is terminal needs none, but its lock is released.
         if (token := _force_token(self.wfe)) is not None:
             _status.forced(self.draft, token)
             return self._store()

@@ -32,10 +32,9 @@ from kubernaut.audit import (
     workflow_started,
 )
 from kubernaut.workflowexecution._api import CORRELATION_LABEL, WorkflowExecution
+from kubernaut.workflowexecution._summary import CANCELLED
 
 ACTOR: Final = "workflowexecution-controller"
-CANCELLED: Final = "Cancelled: "
-"""How the message of a run that somebody stopped begins."""
 
 _NEVER_SELECTED: Final = ("ConfigurationError", "UnsupportedEngine")
 _LONGEST_TEXT: Final = 4096

@@ -20,6 +20,10 @@ RECOMMENDATIONS: Final[Mapping[Reason, str]] = {
     "Deduplicated": "nothing: another run is at work on this target; look at its result",
 }
 """What to do about each reason."""
+CANCELLED: Final = "Cancelled: "
+"""How the message of a run that somebody stopped begins."""
+
+_CANCELLED: Final = "nothing, if that was meant; what the workflow had done by then stays done"
 
 
 def summary(workflow_id: str, target: str, failure: Failure, duration: str | None) -> str:
@@ -36,5 +40,7 @@ def summary(workflow_id: str, target: str, failure: Failure, duration: str | Non
         lines.append(f"Error: {failure.message}")
     if duration:
         lines.append(f"Failed after: {duration}")
-    lines.append(f"Recommendation: {RECOMMENDATIONS[failure.reason]}")
+    was_cancelled = failure.message.startswith(CANCELLED)
+    advice = _CANCELLED if was_cancelled else RECOMMENDATIONS[failure.reason]
+    lines.append(f"Recommendation: {advice}")
     return "".join(f"{line}\n" for line in lines)

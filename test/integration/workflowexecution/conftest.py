@@ -112,6 +112,13 @@ def start_operator(
         shutil.rmtree(directory)
 
 
+@pytest.fixture
+def quick(own_executions: Executions, start_operator: StartOperator) -> Executions:
+    """`own_executions` with an operator that releases a lock after a second."""
+    start_operator(execution={"cooldown_period": 1})
+    return own_executions
+
+
 def own_namespaces(cluster: LocalCluster) -> Executions:
     """New namespaces with the shipped rights."""
     found = new_executions(cluster)

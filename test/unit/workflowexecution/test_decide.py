@@ -164,6 +164,22 @@ def test_nothing_is_created_before_the_finalizer() -> None:
     assert kinds.index("AddFinalizer") < kinds.index("Create")
 
 
+def test_what_has_ended_without_a_finalizer_releases_its_lock_all_the_same() -> None:
+    wfe = completed("former", "uid-former", 1)
+    wfe = msgspec.structs.replace(
+        wfe, metadata=msgspec.structs.replace(wfe.metadata, finalizers=[])
+    )
+    later = START + timedelta(seconds=POLICY.cooldown + 10)
+    step = decide(wfe, Seen(trail=NOTHING_OWED, live=True, clean=True), later, POLICY)
+    assert isinstance(step, Store)
+    released = get_condition(step.status.conditions, "LockReleased")
+    assert released is not None
+    assert released.status == "True"
+    deleted = msgspec.structs.replace(wfe.metadata, deletion_timestamp=START)
+    gone = msgspec.structs.replace(wfe, metadata=deleted)
+    assert decide(gone, Seen(trail=NOTHING_OWED), later, POLICY) == Wait()
+
+
 def test_released_is_said_once_everything_is_gone() -> None:
     world = World()
     world.run_pass()
