@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster programs test test-unit test-integration-workflowexecution test-chaos lint types docs bench bench-client bench-kernel clean check
+.PHONY: help run cluster programs test test-unit test-integration-workflowexecution test-chaos lint types docs bench bench-client bench-kernel bench-operator clean check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-36s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-client: .venv/.installed ## Run the benchmarks of the audit client
 
 bench-kernel: .venv/.installed ## Run the benchmarks of the reconciler kernel, beside kopf
 	$(BIN)/uv run --isolated --frozen --all-extras --group bench --python $(BIN)/python benchmarks/kernel.py
+
+bench-operator: .venv/.installed ## Run the benchmarks of the operator
+	$(BIN)/python benchmarks/operator_run.py
 
 check: lint types docs test ## Everything that must hold before a change lands
 

@@ -86,7 +86,7 @@ class OperatorProcess:
                 "metrics_addr": f"127.0.0.1:{self._metrics}",
             },
         }
-        self._environment = {k: v for k, v in os.environ.items() if not k.startswith(_PREFIX)} | {
+        self._environment = _environment() | {
             f"{_PREFIX}{section}__{name}".upper(): str(value)
             for section, values in sections.items()
             for name, value in values.items()
@@ -259,6 +259,15 @@ def stage() -> Iterator[Stage]:
             LocalCluster(scheduler=False, kwok=False, crds=[crd(), *tekton_kinds()], report=say)
         )
         yield Stage(cluster, service, url, directory)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without settings of the operator, and with its modules compiled once, not each time."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_PREFIX) and name != "PYTHONDONTWRITEBYTECODE"
+    }
 
 
 def _answer(url: str) -> httpx2.Response | None:

@@ -37,7 +37,7 @@ def served(cluster: LocalCluster) -> Requests:
     answer = cluster.api("GET", "/metrics")
     found: Requests = Counter()
     for labels, value in _SAMPLE.findall(str(answer.body)):
-        sample = dict(_LABEL.findall(labels))
+        sample: dict[str, str] = dict(_LABEL.findall(labels))
         if sample["group"] in _GROUPS and sample["verb"] != "WATCH":
             verb = _VERBS.get(sample["verb"], sample["verb"])
             found[_named(verb, sample["resource"], sample["subresource"])] += int(float(value))

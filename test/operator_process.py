@@ -87,7 +87,10 @@ class OperatorProcess:
         for section, values in (settings or {}).items():
             sections.setdefault(section, {}).update(values)
         self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
+            name: value
+            for name, value in os.environ.items()
+            # Compiling all modules at each start would take longer than the start.
+            if not name.startswith(PREFIX) and name != "PYTHONDONTWRITEBYTECODE"
         } | (environment or {})
         for section, values in sections.items():
             for name, value in values.items():

@@ -3,10 +3,14 @@
 PipelineRuns and Jobs are completed here by hand, as Tekton and the Job controller write it.
 """
 
+import json
+import ssl
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import httpx2
 
 from kubernaut.local import LocalCluster
 from kubernaut.local.cluster import Answer
@@ -188,6 +192,27 @@ class Executions:
     def wait_no_child(self, target: str, plural: str = "pipelineruns", timeout: float = 45) -> None:
         wait_for(lambda: self.child(target, plural) is None, timeout, f"no {plural} of {target}")
 
+    def child_version(self, plural: str = "pipelineruns") -> str:
+        """The version of the API server's list of children, for `created_since`."""
+        answer = self.cluster.api("GET", self.child_path(plural))
+        return str(answer.body["metadata"]["resourceVersion"])
+
+    def created_since(self, version: str, plural: str = "pipelineruns") -> list[str]:
+        """The uids of all children that were created after a version, those that are gone too.
+
+        From the history that the API server keeps for some minutes.
+        """
+        answer = httpx2.get(
+            f"{self.cluster.url}{self.child_path(plural)}",
+            params={"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"},
+            headers={"Authorization": f"Bearer {self.cluster.token}"},
+            verify=ssl.create_default_context(cafile=str(self.cluster.ca_file)),
+            trust_env=False,
+            timeout=30,
+        )
+        events = [json.loads(line) for line in answer.text.splitlines()]
+        return [event["object"]["metadata"]["uid"] for event in events if event["type"] == "ADDED"]
+
     def delete_child(self, target: str, plural: str = "pipelineruns") -> None:
         answer = self.cluster.api("DELETE", self.child_path(plural, lock_name(target)))
         assert answer.status in (200, 202), answer
@@ -294,6 +319,17 @@ class Executions:
     def reasons(self, name: str) -> list[str]:
         """The reasons of its Events."""
         return [one["reason"] for one in self.events(name)]
+
+    def wait_told(self, name: str, expected: Sequence[tuple[str, str, str]]) -> None:
+        """Until its Events are exactly these, in this order: type, reason and note of each."""
+
+        def told() -> list[tuple[str, str, str]]:
+            return [(one["type"], one["reason"], one["note"]) for one in self.events(name)]
+
+        try:
+            wait_for(lambda: told() == list(expected), 10, f"{self.namespace}/{name}: Events")
+        except AssertionError as error:
+            raise AssertionError(f"{told()} != {list(expected)}") from error
 
 
 def new_executions(

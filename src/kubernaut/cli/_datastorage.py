@@ -23,6 +23,19 @@ Config = Annotated[
     ),
 ]
 
+_LONGEST_WAIT = 3600
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        metavar="SECONDS",
+        min=0,
+        max=_LONGEST_WAIT,
+        help="Wait so long for what is started at the same time: the database; to serve, its"
+        " schema too.",
+    ),
+]
+
 _CONFIGURATION = """
 Configuration: the file, then environment variables KUBERNAUT_DATASTORAGE_<SECTION>__<NAME>, of
 which the most used are
@@ -50,9 +63,9 @@ missing or too new), one line says why.
 
 Example: kubernaut datastorage serve --config /etc/kubernaut/datastorage.yaml""",
 )
-def serve(config: Config = None) -> None:
+def serve(config: Config = None, wait: Wait = 0) -> None:
     with one_line_failures():
-        code = datastorage.serve(datastorage.load_settings(config))
+        code = datastorage.serve(datastorage.load_settings(config), wait=wait)
     raise typer.Exit(code)
 
 
@@ -74,6 +87,7 @@ Examples:
 def migrate(
     *,
     config: Config = None,
+    wait: Wait = 0,
     sql: Annotated[
         bool,
         typer.Option("--sql", help="Only print the SQL, for a database administrator to run."),
@@ -85,7 +99,7 @@ def migrate(
             return
         database = datastorage.load_settings(config).database
         url = database.migration_url or database.url
-        typer.echo(datastorage.migrate(url.get_secret_value()))
+        typer.echo(datastorage.migrate(url.get_secret_value(), wait=wait))
 
 
 @app.command(

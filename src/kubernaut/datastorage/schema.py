@@ -1,6 +1,7 @@
 """The database's schema: made and brought up to date by Alembic, from plain SQL revisions."""
 
 import io
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.resources import files
@@ -18,11 +19,20 @@ from psycopg import sql as compose
 
 from kubernaut.datastorage.database import SERVICE_ROLE
 
+_PAUSE_SECONDS: Final = 0.25
 _LOCK: Final = 0x6B75_6265_7261  # An arbitrary number that means "migration of this schema".
 
 
 class SchemaError(Exception):
     """The database's schema cannot be used or made; one line says why."""
+
+
+class UnreachableError(SchemaError):
+    """The database takes no connection, which may pass; one line says why."""
+
+
+class MigrationNeededError(SchemaError):
+    """The schema is missing or older than this version, until somebody migrates it."""
 
 
 def _scripts() -> Config:
@@ -59,7 +69,7 @@ def _refuse_newer(current: str | None, scripts: ScriptDirectory) -> None:
         )
 
 
-def migrate(url: str) -> str:
+def migrate(url: str, *, wait: float = 0) -> str:
     """Make the database if it is missing, then bring its schema up to date.
 
     Several may run at once: one works, the others wait. Going back is refused, because it would
@@ -67,6 +77,7 @@ def migrate(url: str) -> str:
 
     Args:
         url: `postgresql://` address, with the login of the schema's owner.
+        wait: seconds to try again for, while the database takes no connection.
 
     Returns:
         One line that says what was done.
@@ -74,7 +85,7 @@ def migrate(url: str) -> str:
     Raises:
         SchemaError: no connection, no privilege, or a schema newer than this version.
     """
-    _ensure_database(url)
+    _wait_for_database(url, wait)
     config = _scripts()
     scripts = ScriptDirectory.from_config(config)
     with _engine(url) as engine, engine.connect() as connection:
@@ -108,7 +119,8 @@ def check_schema(url: str) -> None:
     """Make sure that the schema is the one this version needs.
 
     Raises:
-        SchemaError: it is missing, older or newer.
+        MigrationNeededError: it is missing or older.
+        SchemaError: it is newer.
         psycopg.OperationalError: the database cannot be reached.
     """
     scripts = ScriptDirectory.from_config(_scripts())
@@ -120,7 +132,7 @@ def check_schema(url: str) -> None:
     current = row[0] if row else None
     _refuse_newer(current, scripts)
     if current != scripts.get_current_head():
-        raise SchemaError(
+        raise MigrationNeededError(
             f"the database has schema {current or 'none'}, needed is"
             f" {scripts.get_current_head()}; run: kubernaut datastorage migrate"
         )
@@ -177,6 +189,17 @@ def _engine(url: str) -> Iterator[sqlalchemy.Engine]:
         engine.dispose()
 
 
+def _wait_for_database(url: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _ensure_database(url)
+        except UnreachableError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
+
+
 def _ensure_database(url: str) -> None:
     """Create the database that the address names, if the server has none of that name."""
     try:
@@ -188,7 +211,7 @@ def _ensure_database(url: str) -> None:
         psycopg.connect(_plain(url), connect_timeout=10).close()
     except psycopg.OperationalError as error:
         if "does not exist" not in str(error) or "database" not in str(error):
-            raise SchemaError(f"cannot reach the database: {_reason(error)}") from None
+            raise UnreachableError(f"cannot reach the database: {_reason(error)}") from None
     else:
         return
     try:

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -18,7 +19,7 @@ from kubernaut.datastorage import metrics
 from kubernaut.datastorage.app import create_app
 from kubernaut.datastorage.logs import configure_logging
 from kubernaut.datastorage.protocol import TimedHttpProtocol
-from kubernaut.datastorage.schema import check_schema
+from kubernaut.datastorage.schema import MigrationNeededError, check_schema
 from kubernaut.datastorage.service import Service
 from kubernaut.datastorage.settings import Settings
 
@@ -32,6 +33,7 @@ The event loop reads all that is there in one go, so that under overload this, t
 connections, is what memory grows by.
 """
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_PAUSE_SECONDS: Final = 0.25
 
 
 class StartupError(Exception):
@@ -117,19 +119,41 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _check_database(settings: Settings) -> None:
-    """A wrong schema ends the start; a database that is away does not, it may come back."""
-    try:
-        check_schema(settings.database.url.get_secret_value())
-    except psycopg.Error as error:
-        log.warning("the database cannot be reached yet", reason=str(error).strip())
+def _check_database(settings: Settings, wait: float) -> None:
+    """A wrong schema ends the start; a database that is away does not, it may come back.
+
+    Raises:
+        SchemaError: the schema is newer; or missing or older, also after `wait` seconds.
+    """
+    deadline = time.monotonic() + wait
+    told = False
+    while True:
+        try:
+            return check_schema(settings.database.url.get_secret_value())
+        except MigrationNeededError as error:
+            if time.monotonic() >= deadline:
+                raise
+            reason = str(error)
+        except psycopg.Error as error:
+            reason = str(error).strip()
+            if time.monotonic() >= deadline:
+                log.warning("the database cannot be reached yet", reason=reason)
+                return None
+        if not told:
+            log.info("waiting for the database and its schema", seconds=wait, reason=reason)
+            told = True
+        time.sleep(_PAUSE_SECONDS)
 
 
-def serve(settings: Settings, *, on_ready: Callable[[], None] | None = None) -> int:
+def serve(
+    settings: Settings, *, wait: float = 0, on_ready: Callable[[], None] | None = None
+) -> int:
     """Serve until SIGTERM or SIGINT, then finish what was taken and return the exit code.
 
     Args:
         settings: from `load_settings`.
+        wait: seconds to wait for the database and a schema of this version, before requests are
+            answered.
         on_ready: called once requests are answered.
 
     Raises:
@@ -139,7 +163,7 @@ def serve(settings: Settings, *, on_ready: Callable[[], None] | None = None) -> 
     configure_logging(settings.logging.level)
     listener = _listen(settings.server.host, settings.server.port)
     with contextlib.closing(listener):
-        _check_database(settings)
+        _check_database(settings, wait)
         if settings.server.metrics_port is not None:
             try:
                 start_http_server(

@@ -192,7 +192,10 @@ class Reconciler:
             if wfe.is_terminal:
                 self._trail.forget(wfe.metadata.uid)
             return TrailState("stored", 0)
-        return await self._trail.ensure(wfe)
+        self._at(f"before Record {wfe.phase}")
+        state = await self._trail.ensure(wfe)
+        self._at(f"after Record {wfe.phase}")
+        return state
 
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)

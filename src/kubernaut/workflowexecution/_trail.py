@@ -47,9 +47,16 @@ class TrailState:
 
 @dataclass(slots=True)
 class _Ledger:
-    """The events of one object that this process has recorded."""
+    """The events of one object that this process has recorded.
+
+    Attributes:
+        version: of the object as whose debts `owed` was recorded; None before that.
+        owed: the ids and types of what that version owes.
+    """
 
     key: str
+    version: str | None = None
+    owed: Sequence[tuple[UUID, str]] = ()
     pending: set[UUID] = field(default_factory=set)
     stored: set[UUID] = field(default_factory=set)
     refused: dict[UUID, str] = field(default_factory=dict)
@@ -86,9 +93,13 @@ class Trail:
 
         Never raises for a journal in trouble: the run goes on, and the trail is made up for later.
         """
+        meta = wfe.metadata
+        known = self._ledgers.get(meta.uid)
+        if known is not None and known.version == meta.resource_version:
+            return self._state(known)  # The same version owes the same.
         if not (owed := owed_events(wfe)):
             return TrailState("stored", 0)
-        ledger = self._ledgers.setdefault(wfe.metadata.uid, _Ledger(wfe.metadata.key))
+        ledger = self._ledgers.setdefault(meta.uid, _Ledger(meta.key))
         missing = [event for event in owed if not ledger.knows(_id(event))]
         if missing:
             try:
@@ -96,7 +107,9 @@ class Trail:
             except JournalError as error:
                 _LOG.error("%s: events not recorded, tried again: %s", ledger.key, error)
                 return TrailState("pending", len(owed), f"the journal: {error}", retry=True)
-        return self._state(ledger, owed)
+        ledger.version = meta.resource_version
+        ledger.owed = [(_id(event), str(event.event_type)) for event in owed]
+        return self._state(ledger)
 
     async def _record(self, ledger: _Ledger, events: Sequence[AuditEvent]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -134,13 +147,14 @@ class Trail:
             self._wake(ledger.key)
 
     @staticmethod
-    def _state(ledger: _Ledger, owed: Sequence[AuditEvent]) -> TrailState:
-        for event in owed:
-            if (reason := ledger.refused.get(_id(event))) is not None:
-                return TrailState("refused", len(owed), f"{event.event_type}: {reason}")
-        if all(_id(event) in ledger.stored for event in owed):
-            return TrailState("stored", len(owed))
-        return TrailState("pending", len(owed))
+    def _state(ledger: _Ledger) -> TrailState:
+        number = len(ledger.owed)
+        for event_id, event_type in ledger.owed:
+            if (reason := ledger.refused.get(event_id)) is not None:
+                return TrailState("refused", number, f"{event_type}: {reason}")
+        if all(event_id in ledger.stored for event_id, _ in ledger.owed):
+            return TrailState("stored", number)
+        return TrailState("pending", number)
 
     def forget(self, uid: str) -> None:
         """Its trail is complete, or the object is gone, or is to be told again from the start."""

@@ -122,20 +122,19 @@ def test_bad_spec(executions: Executions, trails: Trails, case: Case) -> None:
         "AuditRecorded": ("True", "AuditSucceeded"),
     }
     assert_trail(trails, executions.get(), ["workflow.failed"])
-    expected = [
-        ("Warning", "WorkflowValidationFailed", f"Spec validation failed: {details['message']}"),
-        (
-            "Warning",
-            "WorkflowFailed",
-            f"Pre-execution failure: {case.reason} - {details['message']}",
-        ),
-        ("Normal", "PhaseTransition", "Phase transition: Pending → Failed"),
-    ]
-
-    def told() -> list[tuple[str, str, str]]:
-        return [(one["type"], one["reason"], one["note"]) for one in executions.events("wfe")]
-
-    wait_for(lambda: told() == expected, 5, "the Events")
+    text = f"Pre-execution failure: {case.reason} - {details['message']}"
+    executions.wait_told(
+        "wfe",
+        [
+            (
+                "Warning",
+                "WorkflowValidationFailed",
+                f"Spec validation failed: {details['message']}",
+            ),
+            ("Warning", "WorkflowFailed", text),
+            ("Normal", "PhaseTransition", "Phase transition: Pending → Failed"),
+        ],
+    )
 
 
 def test_a_bad_spec_locks_nothing(executions: Executions) -> None:

@@ -16,8 +16,6 @@ from test.operator_process import StartOperator
 from test.polling import wait_for
 from test.workflow_executions import COMPLETED, Executions, Object, Trails
 
-CREATED = ("ExecutionCreated", "PhaseTransition", "WorkflowValidated")
-
 
 def pipeline_run_of(wfe: Object, **changes: str) -> Object:
     """The PipelineRun of an object, with its labels; or almost its, by `changes` of them."""
@@ -98,11 +96,26 @@ def test_pipeline_run_that_is_ours_is_adopted(
     one.succeed(target)
     one.wait_phase("wfe", "Completed")
     assert_trail(trails, one.get(), COMPLETED)
-    reasons = ("WorkflowCompleted", "PhaseTransition", *CREATED)
-    wait_for(lambda: sorted(one.reasons("wfe")) == sorted(reasons), 5, "each Event once")
-    (told,) = (event for event in one.events("wfe") if event["reason"] == "ExecutionCreated")
     place = f"{one.execution_namespace}/{run['metadata']['name']}"
-    assert told["note"] == f"PipelineRun {place} (already exists, ours)"
+    took = one.status()["duration"]
+    one.wait_told(
+        "wfe",
+        [
+            (
+                "Normal",
+                "WorkflowValidated",
+                f"Workflow spec validated: restart-deployment (target: {target})",
+            ),
+            ("Normal", "ExecutionCreated", f"PipelineRun {place} (already exists, ours)"),
+            ("Normal", "PhaseTransition", "Phase transition: Pending → Running"),
+            (
+                "Normal",
+                "WorkflowCompleted",
+                f"Workflow restart-deployment completed successfully in {took}",
+            ),
+            ("Normal", "PhaseTransition", "Phase transition: Running → Completed"),
+        ],
+    )
 
 
 @pytest.mark.parametrize("other", ["name", "namespace", "uid"])
@@ -140,8 +153,17 @@ def test_second_execution_on_a_busy_target_is_deduplicated(executions: Execution
     assert details["wasExecutionFailure"] is False
     created = executions.wait_condition("second", "ExecutionCreated", "False")
     assert created["message"] == "Execution resource collision (deduplicated by first)"
-    (note,) = (one["note"] for one in executions.events("second") if one["type"] == "Warning")
-    assert note == "Deduplicated: execution resource collision with first"
+    executions.wait_told(
+        "second",
+        [
+            (
+                "Warning",
+                "WorkflowFailed",
+                "Deduplicated: execution resource collision with first",
+            ),
+            ("Normal", "PhaseTransition", "Phase transition: Pending → Failed"),
+        ],
+    )
     after = executions.status("first")
     names = before.keys() - {"conditions"}
     assert {name: after[name] for name in names} == {name: before[name] for name in names}

@@ -4,6 +4,7 @@ That a run waits is shown by the time at which it started, which is never before
 lock. So no test waits for nothing to happen.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -94,20 +95,26 @@ def test_another_target_is_not_blocked(executions: Executions) -> None:
     assert "CooldownActive" not in executions.reasons("second")
 
 
-@pytest.mark.parametrize("ages", [(9, 0, 9), (0, 9, 9), (9, 9, 0)])
 def test_the_longest_remaining_cooldown_counts(
-    own_executions: Executions, start_operator: StartOperator, ages: tuple[int, ...]
+    own_executions: Executions, start_operator: StartOperator
 ) -> None:
     one = own_executions
-    target = one.target()
     now = datetime.now(UTC)
-    for number, age in enumerate(ages):
-        stored(one, f"former-{number}", target, now - timedelta(seconds=age))
-    one.create("next", target=target)
-    start_operator(execution={"cooldown_period": 5})
-    status = one.wait_phase("next", "Running", 20)
-    newest = one.status(f"former-{ages.index(0)}")
-    assert 5 <= waited(newest, status) < 12
+    newest = {"first": (0, 15, 15), "middle": (15, 0, 15), "last": (15, 15, 0)}
+    for place, ages in newest.items():
+        for number, age in enumerate(ages):
+            name = f"{place}-{number}"
+            stored(one, name, one.target(place), now - timedelta(seconds=age))
+        one.create(f"{place}-next", target=one.target(place))
+    start_operator(execution={"cooldown_period": 10})
+    for place, ages in newest.items():
+        status = one.wait_phase(f"{place}-next", "Running", 30)
+        assert 10 <= waited(one.status(f"{place}-{ages.index(0)}"), status) < 20
+        events = one.events(f"{place}-next")
+        (deferred,) = [found["note"] for found in events if found["reason"] == "CooldownActive"]
+        remaining = re.search(r"remaining: (\d+)s", deferred)
+        assert remaining is not None
+        assert int(remaining[1]) > 1, "that of the newest; the others have none"
 
 
 def test_a_terminal_run_without_finalizer_does_not_lock_for_ever(

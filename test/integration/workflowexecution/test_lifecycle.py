@@ -55,14 +55,19 @@ def test_created_object_is_readable(executions: Executions) -> None:
 
 def test_spec_is_preserved(executions: Executions) -> None:
     target = executions.target()
-    given = {"target": target, "parameters": {"KEY": "value"}, "confidence": 0.95}
-    executions.create(**given, rationale="it leaks")
+    given: Object = {
+        "target": target,
+        "parameters": {"KEY": "value"},
+        "confidence": 0.95,
+        "rationale": "it leaks",
+    }
+    executions.create(**given)
     executions.wait_phase("wfe", "Running", 10)
     executions.succeed(target)
     executions.wait_phase("wfe", "Completed")
     executions.wait_condition("wfe", "AuditRecorded")
     found = executions.get()
-    assert found["spec"] == executions.manifest(**given, rationale="it leaks")["spec"]
+    assert found["spec"] == executions.manifest(**given)["spec"]
     assert found["spec"]["targetResource"] == target
     assert found["spec"]["workflowRef"]["workflowId"] == "restart-deployment"
     assert found["spec"]["parameters"] == {"KEY": "value"}
