@@ -40,7 +40,7 @@ class Row(NamedTuple):
         """A value with its unit."""
         match self.unit:
             case "s":
-                return f"{value:.2f} s"
+                return f"{value:.3f} s" if value < 1 else f"{value:.2f} s"
             case "ms":
                 return f"{value * 1000:.1f} ms"
             case "MiB":
@@ -52,10 +52,10 @@ class Row(NamedTuple):
 
     def limit(self, value: float) -> str:
         """A goal with its sign; a number that must be exact has none."""
-        text = self.text(value)
+        number = f"{value * 1000 if self.unit == 'ms' else value:g} {self.unit}".rstrip()
         if self.at_most and not value:
-            return text
-        return f"{'≤' if self.at_most else '≥'} {text}"
+            return number
+        return f"{'≤' if self.at_most else '≥'} {number}"
 
     def _is_met(self, value: float, bound: float) -> bool:
         return value <= bound if self.at_most else value >= bound

@@ -198,7 +198,12 @@ class Executions:
         return str(answer.body["metadata"]["resourceVersion"])
 
     def created_since(self, version: str, plural: str = "pipelineruns") -> list[str]:
-        """The uids of all children that were created after a version, those that are gone too.
+        """The uids of all children that were created after a version, those that are gone too."""
+        events = self.history(version, plural)
+        return [event["object"]["metadata"]["uid"] for event in events if event["type"] == "ADDED"]
+
+    def history(self, version: str, plural: str = "pipelineruns") -> list[Object]:
+        """The changes of children after a version, as a watch tells them, and in the next second.
 
         From the history that the API server keeps for some minutes.
         """
@@ -211,7 +216,8 @@ class Executions:
             timeout=30,
         )
         events = [json.loads(line) for line in answer.text.splitlines()]
-        return [event["object"]["metadata"]["uid"] for event in events if event["type"] == "ADDED"]
+        assert all(event["type"] != "ERROR" for event in events), events
+        return events
 
     def delete_child(self, target: str, plural: str = "pipelineruns") -> None:
         answer = self.cluster.api("DELETE", self.child_path(plural, lock_name(target)))

@@ -19,6 +19,11 @@ from kubernaut.local.cluster import tekton_kinds
 from kubernaut.workflowexecution import crd
 from test.conftest import new_database
 from test.datastorage_service import DataStorageProcess, starting
+from test.integration.workflowexecution.real_tekton import (
+    operated_tekton,
+    tekton_executions,
+    tekton_operator,
+)
 from test.kubernetes_cluster import say
 from test.operator_process import (
     OperatorProcess,
@@ -27,6 +32,8 @@ from test.operator_process import (
     starting_operators,
 )
 from test.workflow_executions import Executions, Trails, new_executions
+
+__all__ = ["operated_tekton", "tekton_executions", "tekton_operator"]  # Fixtures, found by name.
 
 COOLDOWN = 10
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -119,6 +119,8 @@ class _Events:
         if phase != "Pending":
             known["pipelinerun_name"] = self._status.get("executionRef", {}).get("name")
         envelope: Object = {"cluster_id": spec["clusterID"]} if spec.get("clusterID") else {}
+        if phase in ("Completed", "Failed"):
+            known["retry_count"] = self._status.get("executionStatus", {}).get("retryCount")
         if self._start and phase in ("Completed", "Failed"):
             envelope["duration_ms"] = 1000 * seconds_between(self._start, self._end)
         known |= more

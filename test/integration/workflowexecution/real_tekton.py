@@ -1,0 +1,201 @@
+"""Tekton itself for tests of the operator: nothing of a run is written by hand, only pods are simulated.
+
+The cluster of the session gets our kind through its API, as a cluster of our users does, the rights
+that are shipped, and one operator with a cooldown of a second. Workflows are pushed as bundles to
+the cluster's registry.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any, Final, Self
+
+import pytest
+
+from kubernaut.local import LocalCluster
+from kubernaut.workflowexecution import crd, lock_name
+from test.datastorage_service import DataStorageProcess
+from test.operator_process import OperatorProcess, install, starting_operators
+from test.polling import wait_for
+from test.workflow_executions import Executions, Object, new_executions
+
+SIMULATED: Final = "simulation.kubernaut.ai/"
+COOLDOWN: Final = 1
+_KINDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_RESTRICTED: Final[Object] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""What the Pod Security Standard of the execution namespace asks for."""
+
+
+@pytest.fixture(scope="session")
+def operated_tekton(tekton_cluster: LocalCluster) -> LocalCluster:
+    """The session's cluster with Tekton, with our kind and the operator's rights."""
+    kind = crd()
+    answer = tekton_cluster.api("POST", _KINDS, kind)
+    assert answer.status == 201, answer
+
+    def established() -> bool:
+        found = tekton_cluster.api("GET", f"{_KINDS}/{kind['metadata']['name']}").body
+        conditions = found.get("status", {}).get("conditions", [])
+        return {"Established": "True"}.items() <= {
+            one["type"]: one["status"] for one in conditions
+        }.items()
+
+    wait_for(established, 30, "our kind is established")
+    install(tekton_cluster)
+    return tekton_cluster
+
+
+@pytest.fixture(scope="session")
+def tekton_operator(
+    operated_tekton: LocalCluster, trail_service: DataStorageProcess
+) -> Iterator[OperatorProcess]:
+    """The operator of all tests with Tekton itself."""
+    settings: dict[str, dict[str, Any]] = {
+        "execution": {
+            "cooldown_period": COOLDOWN,
+            "propagated_annotations": [SIMULATED],
+            "audit_settle": 1,
+        }
+    }
+    directory = Path(tempfile.mkdtemp(prefix="kubernaut-test-"))
+    try:
+        with starting_operators(operated_tekton, trail_service.url, directory) as start:
+            yield start(settings=settings)
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def tekton_executions(
+    operated_tekton: LocalCluster, tekton_operator: OperatorProcess
+) -> Executions:
+    """A namespace of the test's own, whose runs Tekton executes."""
+    assert tekton_operator.is_running, tekton_operator.log()[-4000:]
+    return new_executions(operated_tekton)
+
+
+# Workflows
+
+
+def simulated(**chosen: str) -> dict[str, str]:
+    """Annotations that tell kwok what a pod does: `simulated(exit_code="1")`."""
+    return {f"{SIMULATED}{name.replace('_', '-')}": text for name, text in chosen.items()}
+
+
+def task(
+    name: str = "main",
+    *,
+    pods: Mapping[str, str] | None = None,
+    params: Sequence[str] = (),
+    step: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Object:
+    """A task of a Pipeline, of one step; it may run in the execution namespace.
+
+    Args:
+        name: of the task.
+        pods: annotations of its pods alone.
+        params: of the Pipeline that it gets.
+        step: more members of its step.
+        more: members of the task; those of `taskSpec` are under that name.
+    """
+    whole: Object = {
+        "params": [{"name": one, "type": "string"} for one in params],
+        "metadata": {"annotations": dict(pods or {})},
+        "steps": [
+            {
+                "name": "run",
+                "image": "example.test/step:1",
+                "command": ["/bin/true"],
+                "args": [f"$(params.{one})" for one in params],
+                "securityContext": _RESTRICTED,
+            }
+            | dict(step or {})
+        ],
+    } | more.pop("taskSpec", {})
+    passed = [{"name": one, "value": f"$(params.{one})"} for one in params]
+    return {"name": name, "params": passed, "taskSpec": whole} | more
+
+
+def pipeline(*tasks: Object, name: str = "workflow", **more: Any) -> Object:
+    """A Pipeline of a bundle; `more` are members of its spec."""
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "Pipeline",
+        "metadata": {"name": name},
+        "spec": {"tasks": list(tasks)} | more,
+    }
+
+
+def texts(*names: str) -> list[Object]:
+    """Parameters that a Pipeline declares, all of them texts."""
+    return [{"name": name, "type": "string"} for name in names]
+
+
+# What Tekton made of it
+
+
+def patch_run(executions: Executions, target: str, spec: Object) -> None:
+    """Change the spec of a PipelineRun, as somebody with rights on it may."""
+    path = executions.child_path("pipelineruns", lock_name(target))
+    executions.patch(path, {"spec": spec})
+
+
+def of_run(executions: Executions, plural: str, target: str) -> list[Object]:
+    """The TaskRuns or pods of the PipelineRun of a target."""
+    path = executions.child_path(plural)
+    selector = f"?labelSelector=tekton.dev/pipelineRun={lock_name(target)}"
+    answer = executions.cluster.api("GET", path + selector)
+    assert answer.status == 200, answer
+    return list(answer.body["items"])
+
+
+class Watched:
+    """Every state of the objects of one kind in the execution namespace, while it is open.
+
+    Args:
+        executions: where.
+        plural: of the kind.
+    """
+
+    def __init__(self, executions: Executions, plural: str) -> None:
+        self._executions = executions
+        self._plural = plural
+        self._version = executions.child_version(plural)
+        self._states: list[Object] = []
+        self._over = Event()
+        self._pool = ThreadPoolExecutor(1)
+        self._reading: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._reading = self._pool.submit(self._read_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._pool.shutdown()
+
+    def states(self) -> list[Object]:
+        """All that were seen, oldest first; once it is closed."""
+        assert self._reading is not None
+        self._reading.result(30)
+        return self._states
+
+    def _read_on(self) -> None:
+        while not self._over.is_set():
+            self._read()
+        self._read()
+
+    def _read(self) -> None:
+        for event in self._executions.history(self._version, self._plural):
+            self._states.append(event["object"])
+            self._version = event["object"]["metadata"]["resourceVersion"]
