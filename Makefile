@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# They wait more than they work, so several at a time, each with parts of its own.
+OPERATOR_TESTS := $(PYTEST) test/integration/workflowexecution --numprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster programs test test-unit test-integration-workflowexecution test-chaos lint types docs bench bench-client bench-kernel bench-operator clean check
@@ -22,13 +24,14 @@ programs: .venv/.installed ## Get the control plane's programs; they are built i
 	@$(BIN)/kubernaut local cluster prepare --tekton
 
 test: .venv/.installed ## Run every test
-	$(PYTEST)
+	$(PYTEST) --ignore=test/integration/workflowexecution
+	$(OPERATOR_TESTS)
 
 test-unit: .venv/.installed ## Run the tests that do no I/O
 	$(PYTEST) test/unit
 
 test-integration-workflowexecution: .venv/.installed ## Run the tests of the operator, on a control plane of their own
-	$(PYTEST) test/integration/workflowexecution
+	$(OPERATOR_TESTS)
 
 test-chaos: .venv/.installed ## Run the kill-and-restart tests in their long form
 	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos test/integration/audit/test_state_machine.py \

@@ -62,16 +62,24 @@ def _kept(path: Path) -> dict[str, Any]:
     return found
 
 
+def _caveat(document: dict[str, Any]) -> list[str]:
+    """What to know before a figure is quoted."""
+    if document.get("quotable"):
+        return []
+    return ["NOT FOR QUOTING: the numbers were smaller than the rows say."]
+
+
 def main() -> None:
     """Measure, print the table, and keep the figures as JSON."""
     options = _options()
     kept = options.json or (RESULTS / "operator-quick.local.json" if options.quick else _QUOTED)
     if options.markdown:
-        print(markdown(_kept(kept).get("values", {})))
+        document = _kept(kept)
+        print(markdown(document.get("values", {})), *_caveat(document), sep="\n\n")
         return
     sizes = QUICK if options.quick else FULL
     document = _kept(kept) if options.only else {}
-    document |= {"machine": machine(), "sizes": sizes._asdict()}
+    document |= {"machine": machine(), "sizes": sizes._asdict(), "quotable": sizes == FULL}
     started = time.monotonic()
     for name in _wanted(options.only):
         say(name)
@@ -82,7 +90,7 @@ def main() -> None:
         # After each case: a later one that fails does not take the others with it.
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(document, indent=2) + "\n")
-    print(text(document.get("values", {})))
+    print(text(document.get("values", {})), *_caveat(document), sep="\n\n")
     say(f"written: {kept}; {(time.monotonic() - started) / 60:.1f} minutes")
 
 

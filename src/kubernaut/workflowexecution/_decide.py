@@ -185,6 +185,10 @@ class _Case:
         if (ending := self._no_start(run)) is not None:
             return ending
         if self.seen.suspended:
+            if self.wfe.status.phase is None:
+                self.draft.announce(
+                    "OperatorSuspended", "Execution deferred: the operator is suspended"
+                )
             _status.pending(self.draft)
             return self._store_or_wait([self.now + timedelta(seconds=_MINUTE)])
         return self._locked(run) or Create(run)

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from kubernaut.audit import AuditEvent, AuditStore, JournalError, Receipt
+from kubernaut.audit import AuditEvent, AuditStore, InvalidEventError, JournalError, Receipt
 from kubernaut.workflowexecution._api import WorkflowExecution
 from kubernaut.workflowexecution._owed import operator_event, owed_events
 
@@ -121,7 +121,7 @@ class Trail:
             if isinstance(receipt, Receipt):
                 ledger.pending.add(_id(event))
                 receipt.add_callback(partial(self._settled, ledger))
-            elif isinstance(receipt, JournalError) or not isinstance(receipt, Exception):
+            elif not isinstance(receipt, InvalidEventError):
                 raise receipt
             else:  # It breaks the contract: a defect, and in quarantine already.
                 _LOG.error("%s: %s is refused: %s", ledger.key, event.event_type, receipt)

@@ -238,11 +238,11 @@ async def test_a_job_that_is_stopped_ends_its_pod_and_stays(client: Client) -> N
     await engine.stop(running)
 
 
-async def test_what_is_left_of_a_job_keeps_its_name(client: Client) -> None:
+async def test_what_is_left_of_a_job_keeps_its_name_until_it_has_ended(client: Client) -> None:
     engine = await jobs_in(client)
-    await engine.create(a_run(engine))
-    first = await over(engine)
-    namespace = first.namespace
+    created = await engine.create(a_run(engine, hang="true"))
+    namespace = created.namespace
+    (pod,) = await async_wait_for(lambda: there(client, JOB_PODS, namespace), 20, "the Job's pod")
     await client.delete(JOBS, NAME, namespace=namespace, propagation="Orphan")
 
     async def orphaned() -> bool:
@@ -250,10 +250,11 @@ async def test_what_is_left_of_a_job_keeps_its_name(client: Client) -> None:
 
     await async_wait_for(orphaned, 20, "the Job is gone")
     assert await engine.cleanup(NAME, None) is False
-    assert await engine.cleanup(NAME, first.uid) is False
-    for pod in await there(client, JOB_PODS, namespace):
-        await client.delete(JOB_PODS, pod, namespace=namespace)
-    await released(engine, first.uid)
+    assert await engine.cleanup(NAME, created.uid) is False
+    goes_on = {"metadata": {"annotations": {"simulation.kubernaut.ai/hang": None}}}
+    await client.patch(JOB_PODS, pod, goes_on, namespace=namespace)
+    await released(engine, created.uid)
+    assert await there(client, JOB_PODS, namespace) == [pod]
 
 
 async def test_a_pipeline_run_from_its_creation_to_its_release(

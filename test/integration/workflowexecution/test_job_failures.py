@@ -4,7 +4,6 @@ Pods and Jobs are simulated and run as in `test_jobs.py`. Only what a kubelet te
 Events is written by hand, for kwok tells nothing. Four runs out of time share one wait.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -143,7 +142,7 @@ class OutOfTime:
 
 
 @pytest.fixture(scope="module")
-def late(kinds_cluster: LocalCluster, operator: OperatorProcess) -> Iterator[OutOfTime]:
+def late(kinds_cluster: LocalCluster, operator: OperatorProcess) -> OutOfTime:
     """All of them, once all have failed."""
     assert operator.is_running
     return OutOfTime(new_executions(kinds_cluster))

@@ -7,10 +7,19 @@ run is in `test_job_failures.py`, and what a Job looks like in `test_job_spec.py
 import hashlib
 from datetime import datetime, timedelta
 
+from kubernaut.workflowexecution import lock_name
 from test.integration.workflowexecution.expected_trail import assert_trail
 from test.integration.workflowexecution.job_pods import begin_job, end_pod, pods_of, wait_pod
 from test.polling import wait_for
-from test.workflow_executions import COMPLETED, FAILED, STARTED, Executions, Object, Trails
+from test.workflow_executions import (
+    COMPLETED,
+    FAILED,
+    STARTED,
+    Executions,
+    Object,
+    Trails,
+    now_text,
+)
 
 CANCEL = "kubernaut.ai/cancel"
 CANCELLED = [*STARTED, "cancel.requested", "workflow.failed"]
@@ -104,23 +113,34 @@ def test_014_004_a_deletion_leaves_nothing(executions: Executions, trails: Trail
 
 
 def test_014_010_014_011_a_job_that_somebody_deletes(quick: Executions, trails: Trails) -> None:
-    target = begin_job(quick)
-    quick.delete_child(target, "jobs")
-    status = quick.wait_phase("wfe", "Failed", 30)
-    details = status["failureDetails"]
-    assert details["message"] == "Job was deleted externally"
-    assert details["reason"] == "Unknown"
-    assert details.get("wasExecutionFailure", False) is False
-    quick.wait_condition("wfe", "AuditRecorded")
-    # It stays Failed: the next change is the release of its lock, when its pods are gone.
-    quick.wait_condition("wfe", "LockReleased")
-    assert pods_of(quick, target) == []
-    assert quick.child(target, "jobs") is None, "it is not made again"
-    after = quick.status()
-    assert {name: after[name] for name in status if name != "conditions"} == {
-        name: status[name] for name in status if name != "conditions"
-    }
-    assert_trail(trails, quick.get(), FAILED)
+    targets = {policy: begin_job(quick, policy.lower()) for policy in ("Background", "Orphan")}
+    for policy, target in targets.items():
+        path = quick.child_path("jobs", lock_name(target))
+        answer = quick.cluster.api("DELETE", path, {"propagationPolicy": policy})
+        assert answer.status == 200, answer
+    failed = {policy: quick.wait_phase(policy.lower(), "Failed", 30) for policy in targets}
+    for policy, status in failed.items():
+        details = status["failureDetails"]
+        assert details["message"] == "Job was deleted externally"
+        assert details["reason"] == "Unknown"
+        assert details.get("wasExecutionFailure", False) is False
+        quick.wait_condition(policy.lower(), "AuditRecorded")
+    # They stay Failed: the next change is the release of the lock, when the pods are gone.
+    quick.wait_condition("background", "LockReleased")
+    assert pods_of(quick, targets["Background"]) == []
+    assert quick.condition("orphan", "LockReleased") is None, "its pod is still at work"
+    before = now_text()
+    pod = end_pod(quick, targets["Orphan"])
+    released = quick.wait_condition("orphan", "LockReleased")
+    assert released["lastTransitionTime"] >= before
+    assert [one["metadata"]["name"] for one in pods_of(quick, targets["Orphan"])] == [pod]
+    for policy, status in failed.items():
+        assert quick.child(targets[policy], "jobs") is None, "it is not made again"
+        after = quick.status(policy.lower())
+        assert {name: after[name] for name in status if name != "conditions"} == {
+            name: status[name] for name in status if name != "conditions"
+        }
+        assert_trail(trails, quick.get(policy.lower()), FAILED)
 
 
 def test_cancel_suspends_the_job_and_ends_its_pod(executions: Executions, trails: Trails) -> None:
@@ -133,6 +153,17 @@ def test_cancel_suspends_the_job_and_ends_its_pod(executions: Executions, trails
     assert executions.wait_child(target, "jobs")["spec"]["suspend"] is True
     wait_for(lambda: not pods_of(executions, target), 15, "its pod is gone")
     executions.wait_condition("wfe", "AuditRecorded")
+    assert_trail(trails, executions.get(), CANCELLED)
+
+
+def test_cancel_of_a_job_that_never_had_a_pod(executions: Executions, trails: Trails) -> None:
+    # Its pods are refused, for want of the service account that they are to run as.
+    executions.create(engine="job", workflow={"serviceAccountName": "missing"})
+    executions.wait_phase("wfe", "Running")
+    executions.annotate("wfe", {CANCEL: "it will never run"})
+    details = executions.wait_phase("wfe", "Failed")["failureDetails"]
+    assert details["message"] == "Cancelled: it will never run"
+    assert details.get("wasExecutionFailure", False) is False
     assert_trail(trails, executions.get(), CANCELLED)
 
 

@@ -9,7 +9,11 @@ from kubernaut.workflowexecution._api import Reason
 from kubernaut.workflowexecution.engines import JOB_EVENTS, JOB_PODS, JOBS, Failure, Job
 from kubernaut.workflowexecution.engines._job import child_of
 from kubernaut.workflowexecution.engines._job_failure import events_of, failure_of, retries_of
-from kubernaut.workflowexecution.engines._job_kinds import STOPPED_ANNOTATION, JobEvent
+from kubernaut.workflowexecution.engines._job_kinds import (
+    NO_PODS,
+    STOPPED_ANNOTATION,
+    JobEvent,
+)
 from test.unit.workflowexecution.objects import decoded
 
 BACKOFF = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
@@ -229,7 +233,7 @@ def conditions(*types: str) -> list[dict[str, Any]]:
     ("status", "state", "reason", "begun"),
     [
         ({}, "Waiting", "Pending", False),
-        ({"active": 1, "ready": 0}, "Running", "Running", False),
+        ({"active": 1, "ready": 0}, "Running", "Running", True),
         ({"active": 1, "ready": 1}, "Running", "Running", True),
         ({"failed": 1, "conditions": conditions("FailureTarget")}, "Running", "Because", True),
         ({"succeeded": 1, "conditions": conditions("SuccessCriteriaMet")}, "Running", "B", True),
@@ -266,3 +270,15 @@ def test_a_stopped_job_is_over_once_its_pods_are_gone(status: dict[str, Any], st
     job = decoded(JOBS, {"metadata": metadata, "spec": {"suspend": True}, "status": status})
     child = child_of(job)
     assert (child.state, child.stopping) == (state, True)
+
+
+@pytest.mark.parametrize(("had_pods", "begun"), [("true", True), (NO_PODS, False)])
+def test_a_stopped_job_tells_whether_it_had_pods(
+    had_pods: str,
+    begun: bool,  # noqa: FBT001  (a column)
+) -> None:
+    # Kubernetes resets all that a Job says of its pods when it is suspended.
+    metadata = {"name": "wfe-1", "annotations": {STOPPED_ANNOTATION: had_pods}}
+    status = {"conditions": conditions("Suspended")}
+    job = decoded(JOBS, {"metadata": metadata, "spec": {"suspend": True}, "status": status})
+    assert child_of(job).begun is begun

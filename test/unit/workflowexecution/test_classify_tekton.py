@@ -279,6 +279,46 @@ def test_a_task_that_failed_by_itself_is_blamed_before_one_that_was_cancelled() 
     assert found.message.endswith("; 1 more failed")
 
 
+@pytest.mark.parametrize(
+    ("word", "message", "reason", "acted"),
+    [
+        ("PipelineRunTimeout", "Not all Steps have finished", "DeadlineExceeded", True),
+        ("PipelineRunTimeout", "exceeded quota: a", "ResourceExhausted", False),
+        ("Cancelled", "Not all Steps have finished", "Unknown", True),
+    ],
+)
+def test_a_task_that_tekton_is_still_to_end_is_blamed_as_if_it_were_ended(
+    word: str,
+    message: str,
+    reason: Reason,
+    acted: bool,  # noqa: FBT001  (a column)
+) -> None:
+    waits = "ExceededResourceQuota" if "quota" in message else "Running"
+    step = {"name": "run"} if "quota" in message else {"name": "run", "running": {}}
+    task = decoded(
+        TASK_RUNS,
+        {
+            "metadata": {"name": "x-build"},
+            "status": {"conditions": [condition("Unknown", waits, message)], "steps": [step]},
+        },
+    )
+    run = pipeline_run(word, "it is over", "build")
+    found = failure_of(run, {"x-build": task})
+    assert (found.reason, found.was_execution_failure) == (reason, acted)
+    assert found.message == (
+        f"it is over; task build (TaskRun x-build) had not ended: {waits}: {message}"
+    )
+    assert (found.task_name, found.exit_code) == ("x-build", None)
+    assert found.step_name == ("" if "quota" in message else "run")
+    other = decoded(
+        TASK_RUNS,
+        {"metadata": {"name": "x-other"}, "status": {"conditions": [], "steps": []}},
+    )
+    both = pipeline_run(word, "it is over", "other", "build")
+    of_the_first = failure_of(both, {"x-build": task, "x-other": other})
+    assert of_the_first.message == "it is over; task other (TaskRun x-other) had not ended"
+
+
 def test_without_its_task_runs_the_tally_is_told() -> None:
     found = failed(pipeline_run("Failed", TALLY, "build"))
     assert (found.reason, found.message, found.task_name) == ("TaskFailed", TALLY, "")

@@ -2,7 +2,7 @@
 
 - A Job has come to its end when it says so (`Complete`, `Failed`): before, its pods may still run.
 - Stopping suspends a Job, which ends its pods; a stopped Job counts as failed once they are gone.
-- A name is free again only when no pod of the former Job is left, so that two never act at once.
+- A name is free again only when no pod of the former Job runs, so that two never act at once.
 - Events are read of a Job that has ended, never while it runs.
 """
 
@@ -40,6 +40,7 @@ from kubernaut.workflowexecution.engines._job_kinds import (
     JOB_PODS,
     JOB_UID_LABEL,
     JOBS,
+    NO_PODS,
     STOPPED_ANNOTATION,
     Job,
     JobEvent,
@@ -118,11 +119,13 @@ class JobEngine:
         return failure_of(job, (child.reason, child.message), pods, events_of(job, events))
 
     async def stop(self, child: Child) -> None:
-        """Suspend it for good: its pods are ended, and the Job stays."""
+        """Suspend it for good: its pods are ended, and the Job stays, and tells if it had any."""
         if child.is_over or child.stopping:
             return
+        # The status of the Job may be behind, so the pods are looked at too.
+        begun = child.begun or await self._pods(f"{JOB_UID_LABEL}={child.uid}")
         body = {
-            "metadata": {"annotations": {STOPPED_ANNOTATION: "true"}},
+            "metadata": {"annotations": {STOPPED_ANNOTATION: "true" if begun else NO_PODS}},
             "spec": {"suspend": True},
         }
         try:
@@ -141,8 +144,9 @@ class JobEngine:
     async def cleanup(self, name: str, uid: str | None) -> bool:
         """Delete a Job and its pods; whether none of them is left.
 
-        What is left are pods that are labelled with the Job's name and do not belong to the Job
-        that has the name now, if there is one.
+        What is left are pods that are labelled with the Job's name, have not ended, and do not
+        belong to the Job that has the name now, if there is one. (Who deletes a Job without its
+        pods, as a plain DELETE does, leaves the ended ones for good.)
         """
         if uid is not None:
             try:
@@ -153,7 +157,8 @@ class JobEngine:
                 pass  # Ours is gone; a conflict says that another has the name.
             else:
                 return False
-        left = await self._pods(f"{JOB_NAME_LABEL}={name}")
+        pods = await self._pods(f"{JOB_NAME_LABEL}={name}")
+        left = [pod for pod in pods if not pod.is_over]
         if not left:
             return True
         now = await self.observe(name)
@@ -194,7 +199,7 @@ def child_of(job: Job) -> Child:
         state=state,
         reason=reason,
         message=message,
-        begun=bool(status.ready or status.succeeded or status.failed) or state == "Succeeded",
+        begun=_has_begun(job),
         finished_at=finished_at if over else None,
         completed_tasks=int(state == "Succeeded"),
         total_tasks=1,
@@ -207,6 +212,16 @@ def child_of(job: Job) -> Child:
 def _is_stopped(job: Job) -> bool:
     """Whether we suspended it; somebody else may suspend a Job and mean to resume it."""
     return bool(job.spec.get("suspend")) and STOPPED_ANNOTATION in job.metadata.annotations
+
+
+def _has_begun(job: Job) -> bool:
+    """Whether it has, or had, a pod: whether that acts is told only a second later (`ready`)."""
+    status = job.status
+    if status.active or status.terminating or status.succeeded or status.failed:
+        return True
+    if _is_stopped(job):
+        return job.metadata.annotations[STOPPED_ANNOTATION] != NO_PODS
+    return job.condition("Complete") is not None
 
 
 def _state_of(job: Job) -> tuple[ChildState, str, str]:

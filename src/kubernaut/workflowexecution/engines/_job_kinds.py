@@ -69,6 +69,11 @@ class JobPod(KubernetesObject, frozen=True):
     status: JobPodStatus = JobPodStatus()
 
     @property
+    def is_over(self) -> bool:
+        """Whether none of its containers runs, nor will."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
     def workflow(self) -> ContainerState:
         """The state of the container that runs the workflow."""
         found = (one.state for one in self.status.container_statuses if one.name == CONTAINER)
@@ -102,4 +107,8 @@ JOB_EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event", True, Job
 JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 JOB_UID_LABEL: Final = "batch.kubernetes.io/controller-uid"
 STOPPED_ANNOTATION: Final = "kubernaut.ai/stopped"
-"""On a Job that the operator suspended for good; others may suspend one to resume it later."""
+"""On a Job that the operator suspended for good; others may suspend one to resume it later.
+
+Its value is `NO_PODS`, or another where the Job had a pod: a suspended Job itself forgets that.
+"""
+NO_PODS: Final = "before-it-had-pods"

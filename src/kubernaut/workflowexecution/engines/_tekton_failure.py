@@ -27,6 +27,9 @@ TALLY: Final = re.compile(
 _EARLIER: Final = re.compile(r"Previous status: \[(\w+)\]")
 _IGNORED: Final = "FailureIgnored"
 _CANCELLED: Final = "TaskRunCancelled"
+_UNFINISHED: Final = "Unfinished"
+"""Our word for a TaskRun that Tekton has not ended yet, although its PipelineRun is over."""
+_ENDED: Final = (_CANCELLED, _UNFINISHED)
 
 
 def failure_of(run: PipelineRun, tasks: Mapping[str, TaskRun]) -> Failure:
@@ -49,7 +52,8 @@ def failure_of(run: PipelineRun, tasks: Mapping[str, TaskRun]) -> Failure:
         words.add(("pipeline", "TaskFailed"))
     texts = ["" if tally else pipeline_message]
     if task and task.succeeded:
-        words.add(("task", task.succeeded.reason))
+        where: Where = "earlier" if _failed_as(task) == _UNFINISHED else "task"
+        words.add((where, task.succeeded.reason))
         words |= {("earlier", word) for word in _EARLIER.findall(task.succeeded.message)}
         texts.append(task.succeeded.message)
     if step:
@@ -79,17 +83,24 @@ def failure_of(run: PipelineRun, tasks: Mapping[str, TaskRun]) -> Failure:
 
 
 def _failed_as(task: TaskRun | None) -> str:
-    """The reason of a TaskRun that failed and counts; "" of any other."""
-    condition = task.succeeded if task else None
-    if condition is None or condition.status != "False" or condition.reason == _IGNORED:
+    """The reason of a TaskRun that did not succeed and counts; "" of any other."""
+    if task is None:
+        return ""
+    condition = task.succeeded
+    if condition is None or condition.status == "Unknown":
+        return _UNFINISHED
+    if condition.status != "False" or condition.reason == _IGNORED:
         return ""
     return condition.reason or "Failed"
 
 
 def _blamed(children: list[ChildReference], tasks: Mapping[str, TaskRun]) -> ChildReference | None:
-    """The first that failed; one that was merely cancelled only where there is no other."""
+    """The first that failed; one that was merely ended by Tekton only where there is no other.
+
+    Tekton tells of the end of a PipelineRun some moments before that of the tasks it ends with it.
+    """
     failed = [child for child in children if _failed_as(tasks.get(child.name))]
-    by_itself = [child for child in failed if _failed_as(tasks.get(child.name)) != _CANCELLED]
+    by_itself = [child for child in failed if _failed_as(tasks.get(child.name)) not in _ENDED]
     return next(iter([*by_itself, *failed]), None)
 
 
@@ -100,17 +111,18 @@ def _others(
 ) -> int:
     """How many other tasks failed by themselves."""
     return sum(
-        _failed_as(tasks.get(child.name)) not in ("", _CANCELLED)
+        _failed_as(tasks.get(child.name)) not in ("", *_ENDED)
         for child in children
         if child is not blamed
     )
 
 
 def _step_to_blame(task: TaskRun) -> Step | None:
-    """The first step that failed, else the first that waits for something it names."""
+    """The first step that failed, else the first that waits for something it names, or runs."""
     steps = task.status.steps
     failed = [step for step in steps if step.failed]
-    return next(iter([*failed, *(step for step in steps if step.waiting)]), None)
+    waiting = [step for step in steps if step.waiting]
+    return next(iter([*failed, *waiting, *(step for step in steps if step.running)]), None)
 
 
 def _words_of(step: Step) -> list[str]:
@@ -139,12 +151,12 @@ def _message(
     condition = run.succeeded
     said = condition.message if condition else ""
     parts = [] if TALLY.match(said) and blamed else [said]
-    if blamed and task and task.succeeded:
+    if blamed and task:
         named = f"task {blamed.pipeline_task_name or blamed.name} (TaskRun {blamed.name})"
         if step and step.ended:
             parts.append(f"{named} step {step.name} {described(step.ended)}")
         else:
-            parts.append(f"{named}: {task.succeeded.message or task.succeeded.reason}")
+            parts.append(f"{named}{_said_of(task)}")
             if step and step.waiting:
                 waiting = [step.waiting.reason, step.waiting.message]
                 parts.append(f"step {step.name} was waiting: {': '.join(filter(None, waiting))}")
@@ -155,3 +167,12 @@ def _message(
     return (
         "; ".join(found) or f"the PipelineRun failed without a message, for {reason or 'no'} reason"
     )
+
+
+def _said_of(task: TaskRun) -> str:
+    """What a TaskRun says of itself, to be put behind its name."""
+    condition = task.succeeded
+    if _failed_as(task) != _UNFINISHED:
+        return f": {condition.message or condition.reason}" if condition else ""
+    said = [condition.reason, condition.message] if condition else []
+    return ": ".join([" had not ended", *filter(None, said)])
