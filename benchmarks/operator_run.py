@@ -36,7 +36,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         action="append",
-        metavar="CASE",
+        metavar="WHAT",
         choices=[*CASES, *sorted(rows - set(CASES))],
         help=f"a case ({', '.join(CASES)}) or a row of one ({', '.join(sorted(rows))});"
         " may be repeated",

@@ -128,7 +128,7 @@ class OperatorProcess:
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The value of one sample; 0 where there is none."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         text = httpx2.get(url, trust_env=False, timeout=10).text

@@ -20,6 +20,7 @@ from podman import CACHE, fail, import_image, pulled, quiet, require, say, succe
 _SUITE: Final = "trixie"  # Debian 13: Python 3.13, PostgreSQL 17.
 _KEY: Final = "ai.kubernaut.recipe"
 _HERE: Final = Path(__file__).parent
+_PACKAGES: Final = CACHE / "debian"  # While images are made; they share most packages.
 _NOT_NEEDED: Final = (
     "usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man",
     "var/cache/apt", "var/cache/debconf", "var/lib/apt/lists", "var/log",
@@ -96,6 +97,7 @@ def prepare() -> None:
                 continue
             say(f"{base.name} cannot be had from its registry; it is made of Debian's packages")
             import_image(_archive(base), base.name, [*base.changes, f"LABEL {_KEY}={base.key}"])
+    shutil.rmtree(_PACKAGES, ignore_errors=True)
 
 
 def _is_there(base: Base) -> bool:
@@ -115,13 +117,11 @@ def _archive(base: Base) -> Path:
     if os.geteuid():
         fail("only root can make base images; run it as root, or where the registry is reached")
     require("debootstrap")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    packages = CACHE / "debian"
-    packages.mkdir(exist_ok=True)
+    _PACKAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         root = Path(folder) / "root"
         quiet(
-            "debootstrap", "--variant=minbase", f"--cache-dir={packages}",
+            "debootstrap", "--variant=minbase", f"--cache-dir={_PACKAGES}",
             f"--include={','.join(base.packages)}", _SUITE, root,
         )  # fmt: skip
         for unneeded in _NOT_NEEDED:

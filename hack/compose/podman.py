@@ -64,6 +64,8 @@ def environment() -> Mapping[str, str]:
         configuration.parent.mkdir(parents=True, exist_ok=True)
         configuration.write_text(_CONFIGURATION)
         found["CONTAINERS_CONF"] = str(configuration)
+        # Podman would ask systemd to run health checks, and complain of every container.
+        found["DISABLE_HC_SYSTEMD"] = "true"
     return found
 
 

@@ -384,7 +384,9 @@ class _Case:
             release = _status.release_time(self.wfe, self.policy.cooldown)
             if self.now >= release:
                 if not self.seen.clean:
-                    return self._clean_up()
+                    # A child may be long in going; what is known of the trail is told before.
+                    is_told = _same(self.draft.status(), self.wfe.status)
+                    return self._clean_up() if is_told else self._store()
                 _status.released(self.draft)
                 release = None
         retry = self.now + timedelta(seconds=_SOON) if self.seen.trail.retry else None

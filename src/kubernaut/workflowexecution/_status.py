@@ -5,7 +5,7 @@ turn False with it, for the new status owes new events.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -231,6 +231,8 @@ def failed(
         draft.set(execution_ref=status.execution_ref or reference)
         if child.engine == "tekton":
             draft.set(pipeline_run_ref=status.pipeline_run_ref or reference)
+        if failure.completed_tasks is not None:
+            child = replace(child, completed_tasks=failure.completed_tasks)
         _tell_end(draft, child)
     reason: str = failure.reason
     if reason not in ("TaskFailed", *_COMPLETE_TEXTS):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import psycopg
 
@@ -31,19 +32,30 @@ SELECT chain.correlation_id, array_agg(event.event_type::text ORDER BY chain.seq
 """
 
 
-def stored_types(database_url: str) -> dict[str, list[str]]:
-    """The types of all events of each chain of a database, in order, without their category.
+@dataclass(frozen=True)
+class Chains:
+    """A DataStorage with a database that no other test writes to."""
 
-    An event that is in no chain fails the test.
-    """
-    with psycopg.connect(database_url) as connection:
-        found = connection.execute(_CHAINS).fetchall()
-        count = connection.execute("SELECT count(*) FROM audit_events").fetchone()
-    assert count == (sum(len(types) for _, types in found),)
-    return {
-        chain: [type_.removeprefix("workflowexecution.") for type_ in types]
-        for chain, types in found
-    }
+    service: DataStorageProcess
+    database_url: str
+
+    def types(self) -> dict[str, list[str]]:
+        """The types of all events of each chain, in order, without their category.
+
+        An event that is in no chain fails the test.
+        """
+        with psycopg.connect(self.database_url) as connection:
+            found = connection.execute(_CHAINS).fetchall()
+            count = connection.execute("SELECT count(*) FROM audit_events").fetchone()
+        assert count == (sum(len(types) for _, types in found),)
+        return {
+            chain: [type_.removeprefix("workflowexecution.") for type_ in types]
+            for chain, types in found
+        }
+
+    def count(self) -> int:
+        """How many events there are."""
+        return sum(map(len, self.types().values()))
 
 
 def is_recorded(wfe: Object) -> bool:
@@ -91,8 +103,7 @@ class ManyExecutions:
     def owed(self) -> dict[str, list[str]]:
         """What the chains must hold in the end."""
         return {
-            self.correlation(name): FAILED if self.fails(name) else COMPLETED
-            for name in self.names
+            self.correlation(name): FAILED if self.fails(name) else COMPLETED for name in self.names
         }
 
     def create(self) -> None:
@@ -155,7 +166,10 @@ class ManyExecutions:
                 or not is_recorded(found[name])
             ]
 
-        wait_for(lambda: missing() == [], timeout, f"AuditRecorded; not so: {missing()[:5]}")
+        try:
+            wait_for(lambda: missing() == [], timeout, "AuditRecorded")
+        except AssertionError as error:
+            raise AssertionError(f"not ended and recorded in time: {missing()[:10]}") from error
 
     def finish(self, names: Iterable[str]) -> None:
         """End the PipelineRuns of these."""
@@ -206,7 +220,8 @@ class ManyExecutions:
         self._version = version
 
     def restart_history(self) -> None:
-        """Go on from now: the API server has forgotten what was before."""
+        """Go on from now: the API server was started again and has forgotten what was before."""
+        wait_for(self._children, 30, "an API server that lists")
         for child in self._children():
             self._created[child["metadata"]["uid"]] = child
         self._version = self._executions.child_version(self._plural)
@@ -215,10 +230,10 @@ class ManyExecutions:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(act, self.names))
 
-    def assert_right(self, service: DataStorageProcess, database_url: str) -> None:
+    def assert_right(self, chains: Chains) -> None:
         """One child each, the right phase, and exactly the trail that is owed, valid and in order.
 
-        The database has chains of these objects only.
+        The API server has to answer, and DataStorage too.
         """
         found = self.objects()
         assert {name: phase_of(wfe) for name, wfe in found.items()} == {
@@ -234,15 +249,15 @@ class ManyExecutions:
             assert child["name"] == lock_name(self._executions.target(name))
             assert found[name]["status"]["startTime"] == child["creationTimestamp"]
         owed = self.owed
-        stored = stored_types(database_url)
+        stored = chains.types()
         assert {chain: stored.get(chain) for chain in owed} == owed
-        trails = Trails(service)
+        trails = Trails(chains.service)
         for wfe in list(found.values())[::_EACH_TENTH]:
             name = wfe["metadata"]["name"]
             assert_trail(trails, wfe, owed[self.correlation(name)])
 
         def verify(name: str) -> None:
-            verdict = service.verify(self.correlation(name))
+            verdict = chains.service.verify(self.correlation(name))
             assert verdict["is_valid"], verdict
 
         self._each(verify)

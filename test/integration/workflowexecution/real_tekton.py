@@ -1,8 +1,12 @@
-"""Tekton itself for tests of the operator: nothing of a run is written by hand, only pods are simulated.
+"""Tekton itself for tests of the operator: nothing is written by hand, only pods are simulated.
 
 The cluster of the session gets our kind through its API, as a cluster of our users does, the rights
 that are shipped, and one operator with a cooldown of a second. Workflows are pushed as bundles to
-the cluster's registry.
+the cluster's registry. What the spec of a PipelineRun of ours never has is set by policies of the
+cluster, as those of other clusters may do, where an annotation of the run asks for it:
+
+    simulation.kubernaut.ai/timeout-of-tasks: 3s        spec.timeouts.tasks
+    simulation.kubernaut.ai/start: PipelineRunPending   spec.status, so that the run waits
 """
 
 import shutil
@@ -33,6 +37,18 @@ _RESTRICTED: Final[Object] = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """What the Pod Security Standard of the execution namespace asks for."""
+_ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolic"
+_PIPELINE_RUNS: Final[Object] = {
+    "apiGroups": ["tekton.dev"],
+    "apiVersions": ["v1"],
+    "resources": ["pipelineruns"],
+    "operations": ["CREATE"],
+}
+_POLICIES: Final = {
+    "timeout-of-tasks": '{op: "add", path: "/spec/timeouts", value: {"tasks": %s}}',
+    "start": '{op: "add", path: "/spec/status", value: %s}',
+}
+"""What is added to a PipelineRun that has such an annotation; its value is put in."""
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +67,44 @@ def operated_tekton(tekton_cluster: LocalCluster) -> LocalCluster:
 
     wait_for(established, 30, "our kind is established")
     install(tekton_cluster)
+    for name, patch in _POLICIES.items():
+        _set_by_policy(tekton_cluster, name, patch)
     return tekton_cluster
+
+
+def _set_by_policy(cluster: LocalCluster, name: str, patch: str) -> None:
+    """Let an admission policy patch the PipelineRuns that have an annotation, from now on."""
+    chosen = f"object.metadata.?annotations[?'{SIMULATED}{name}']"
+    spec = {
+        "matchConstraints": {"resourceRules": [_PIPELINE_RUNS]},
+        "matchConditions": [{"name": "asked", "expression": f"{chosen}.hasValue()"}],
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [
+            {
+                "patchType": "JSONPatch",
+                "jsonPatch": {"expression": "[JSONPatch" + patch % f"{chosen}.value()" + "]"},
+            }
+        ],
+    }
+    binding = {"policyName": name}
+    for kind, body in (("ies", spec), ("ybindings", binding)):
+        answer = cluster.api("POST", _ADMISSION + kind, {"metadata": {"name": name}, "spec": body})
+        assert answer.status == 201, answer
+    asked = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "PipelineRun",
+        "metadata": {"name": "asked", "annotations": {f"{SIMULATED}{name}": "1m"}},
+        "spec": {"pipelineRef": {"name": "any"}},
+    }
+
+    def heeded() -> bool:
+        """A dry run is patched; a `start` that is no word of Tekton's is refused by it."""
+        path = "/apis/tekton.dev/v1/namespaces/default/pipelineruns?dryRun=All"
+        answer = cluster.api("POST", path, asked)
+        return answer.status == 400 or "tasks" in answer.body["spec"].get("timeouts", {})
+
+    wait_for(heeded, 30, f"the policy {name} is heeded")
 
 
 @pytest.fixture(scope="session")
@@ -157,6 +210,18 @@ def of_run(executions: Executions, plural: str, target: str) -> list[Object]:
     answer = executions.cluster.api("GET", path + selector)
     assert answer.status == 200, answer
     return list(answer.body["items"])
+
+
+def wait_step(executions: Executions, target: str) -> Object:
+    """The first TaskRun of a run that shows a step at work, once there is one."""
+
+    def at_work() -> Object | None:
+        for one in of_run(executions, "taskruns", target):
+            if any("running" in step for step in one.get("status", {}).get("steps", [])):
+                return one
+        return None
+
+    return wait_for(at_work, 30, f"a step of the run on {target} is at work") or {}
 
 
 class Watched:

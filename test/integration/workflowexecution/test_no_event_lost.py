@@ -23,7 +23,7 @@ from test.workflow_executions import COMPLETED, Executions
 OUTAGE: Final = 8.0
 PENDING: Final = "audit events pending; they are in the journal and will be sent at the next start"
 ALONE: Final = {"leader_election": False}
-"""A killed leader's lease would have to run out each time."""
+"""Of two that compete for the lease other tests tell; here each kill would cost its duration."""
 
 
 def assert_nothing_lost(crowd: Crowd, database: str, service: DataStorageProcess) -> None:
@@ -76,7 +76,7 @@ def test_terminated_while_datastorage_is_away(
     migrated_url: str,
     report: Report,
 ) -> None:
-    operator = start_operator(datastorage=service.url)
+    operator = start_operator(datastorage=service.url, controller=ALONE)
     with Crowd(own_executions) as crowd:
         crowd.create(100, at_once=20)
         crowd.wait_ended(10)
@@ -89,7 +89,7 @@ def test_terminated_while_datastorage_is_away(
         assert Path(said["journal"]).is_dir()
         assert stored(crowd, migrated_url) == 400 - missing
         service.start()
-        start_operator(datastorage=service.url)
+        start_operator(datastorage=service.url, controller=ALONE)
         crowd.wait_audited()
         assert_nothing_lost(crowd, migrated_url, service)
     report(f"terminated with {missing} of 400 events pending, and it said so; 0 lost")
@@ -137,7 +137,8 @@ def test_datastorage_is_away_from_the_start(
     """Nothing waits for it but `AuditRecorded`, which says since when."""
     one = own_executions
     service.kill()
-    start_operator(datastorage=service.url, execution={"audit_settle": 0, "cooldown_period": 2})
+    times = {"audit_settle": 0, "cooldown_period": 2}
+    start_operator(datastorage=service.url, controller=ALONE, execution=times)
     with Crowd(one) as crowd:
         crowd.hold()
         began = time.monotonic()
@@ -179,7 +180,7 @@ def test_datastorage_and_postgresql_come_and_go(
     postgres_server: Any,
 ) -> None:
     """Both are taken away in the midst of runs, and come back."""
-    start_operator(datastorage=service.url)
+    start_operator(datastorage=service.url, controller=ALONE)
     with Crowd(own_executions) as crowd:
         crowd.create(120, at_once=15)
         crowd.wait_ended(20)

@@ -265,6 +265,7 @@ def test_a_second_task_that_cannot_start_leaves_what_the_first_did() -> None:
     found = failed(run, first=first, second=second)
     assert (found.reason, found.was_execution_failure) == ("ImagePullBackOff", True)
     assert (found.task_name, found.task_index) == ("x-second", 1)
+    assert found.completed_tasks is None, "what is ignored has not succeeded"
 
 
 def test_a_task_that_failed_by_itself_is_blamed_before_one_that_was_cancelled() -> None:
@@ -314,6 +315,16 @@ def test_a_task_that_tekton_is_still_to_end_is_blamed_as_if_it_were_ended(
         TASK_RUNS,
         {"metadata": {"name": "x-other"}, "status": {"conditions": [], "steps": []}},
     )
+    after_another = pipeline_run(word, "it is over", "first", "build")
+    good = decoded(
+        TASK_RUNS,
+        {
+            "metadata": {"name": "x-first"},
+            "status": {"conditions": [condition("True", "Succeeded", "")]},
+        },
+    )
+    of_the_second = failure_of(after_another, {"x-first": good, "x-build": task})
+    assert (of_the_second.task_index, of_the_second.completed_tasks) == (1, 1)
     both = pipeline_run(word, "it is over", "other", "build")
     of_the_first = failure_of(both, {"x-build": task, "x-other": other})
     assert of_the_first.message == "it is over; task other (TaskRun x-other) had not ended"

@@ -199,6 +199,21 @@ def test_released_is_said_once_everything_is_gone() -> None:
     assert not needs_attention(world.wfe)
 
 
+def test_a_child_that_is_long_in_going_does_not_hide_that_the_trail_is_stored() -> None:
+    wfe = completed("wfe", "uid-wfe", 1)
+    later = START + timedelta(seconds=POLICY.cooldown + 10)
+    waiting = Seen(trail=TrailState("pending", 4), live=True)
+    assert isinstance(decide(wfe, waiting, later, POLICY), CleanUp)
+    step = decide(wfe, Seen(trail=TrailState("stored", 4), live=True), later, POLICY)
+    assert isinstance(step, Store)
+    audited = get_condition(step.status.conditions, "AuditRecorded")
+    assert audited is not None
+    assert audited.status == "True"
+    assert get_condition(step.status.conditions, "LockReleased") is None
+    told = msgspec.structs.replace(wfe, status=step.status)
+    assert isinstance(decide(told, waiting, later, POLICY), CleanUp)
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

@@ -83,6 +83,7 @@ class Failure:
         message: what happened, as precisely as the engine can say it.
         task_name: the task to blame; "" where none is known.
         task_index: its position among the tasks that were started.
+        completed_tasks: how many tasks had succeeded, where the child itself does not say so.
         was_execution_failure: whether the workflow may have acted on the target.
     """
 
@@ -92,6 +93,7 @@ class Failure:
     task_index: int = 0
     step_name: str = ""
     exit_code: int | None = None
+    completed_tasks: int | None = None
     was_execution_failure: bool
 
 

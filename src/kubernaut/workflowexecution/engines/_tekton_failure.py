@@ -78,8 +78,14 @@ def failure_of(run: PipelineRun, tasks: Mapping[str, TaskRun]) -> Failure:
         task_index=children.index(blamed) if blamed else 0,
         step_name=step.name if step else "",
         exit_code=ended.exit_code if ended else None,
+        completed_tasks=sum(_has_succeeded(task) for task in tasks.values()) or None,
         was_execution_failure=acted,
     )
+
+
+def _has_succeeded(task: TaskRun) -> bool:
+    condition = task.succeeded
+    return condition is not None and condition.status == "True"
 
 
 def _failed_as(task: TaskRun | None) -> str:
