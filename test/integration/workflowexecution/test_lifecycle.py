@@ -10,7 +10,7 @@ import pytest
 
 from kubernaut.workflowexecution import lock_name
 from test.integration.workflowexecution.expected_trail import assert_trail, seconds_between
-from test.operator_process import StartOperator
+from test.operator_process import OperatorProcess, StartOperator
 from test.polling import wait_for
 from test.workflow_executions import COMPLETED, FAILED, STARTED, Executions, Object, Trails
 
@@ -252,3 +252,24 @@ def test_failed_is_terminal(executions: Executions, trails: Trails) -> None:
     assert after["status"] == before["status"]
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     assert_trail(trails, after, FAILED)
+
+
+def test_every_change_of_the_phase_is_a_line_of_the_log(
+    executions: Executions, operator: OperatorProcess
+) -> None:
+    executions.create("wfe")
+    executions.wait_phase("wfe", "Running")
+    executions.fail(executions.target("wfe"))
+    executions.wait_phase("wfe", "Failed")
+    key = f"{executions.namespace}/wfe"
+
+    def told() -> list[Object]:
+        return [line for line in operator.log_lines() if line.get("workflow_execution") == key]
+
+    wait_for(lambda: len(told()) == 2, 10, "two lines")
+    running, failed = told()
+    assert (running["phase"], running["reason"]) == ("Running", None)
+    assert (failed["phase"], failed["reason"]) == ("Failed", "TaskFailed")
+    for line in (running, failed):
+        assert line["target_resource"] == executions.target("wfe")
+        assert line["correlation_id"] == f"rr-{executions.namespace}-wfe"

@@ -48,7 +48,7 @@ def create(executions: Executions, name: str, bundles: Mapping[str, str]) -> Non
     executions.create(
         name,
         annotations=row.pods,
-        workflow={"executionBundle": bundles.get(row.workflow, bundle)} | row.reference,
+        workflow={"executionBundle": bundles.get(row.workflow, bundle), **row.reference},
         timesOutAt=soon(row.seconds) if row.seconds else None,
     )
 
