@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 OPERATOR_TESTS := $(PYTEST) test/integration/workflowexecution --numprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster programs test test-unit test-integration-workflowexecution test-chaos lint types docs bench bench-client bench-kernel bench-operator clean check
+.PHONY: help run cluster programs test test-unit test-integration-workflowexecution test-compose test-chaos lint types docs bench bench-client bench-kernel bench-operator clean check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-36s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ test: .venv/.installed ## Run every test
 test-unit: .venv/.installed ## Run the tests that do no I/O
 	$(PYTEST) test/unit
 
-test-integration-workflowexecution: .venv/.installed ## Run the tests of the operator, on a control plane of their own
+test-integration-workflowexecution: .venv/.installed ## Run the tests of the operator, on the running stack if there is one
 	$(OPERATOR_TESTS)
+
+test-compose: .venv/.installed ## Start the stack with podman-compose, try every command on it, and stop it
+	$(BIN)/python hack/compose test
 
 test-chaos: .venv/.installed ## Run the kill-and-restart tests in their long form
 	KUBERNAUT_CHAOS=long $(PYTEST) test/chaos test/integration/audit/test_state_machine.py \

@@ -1,9 +1,9 @@
-"""Everything that the stack of test/integration/workflowexecution needs, and the proof that it works.
+"""What the stack of test/integration/workflowexecution needs, and the proof that it works.
 
     python hack/compose prepare    get it, and print what to export before the commands are typed
     python hack/compose test       get it, run the commands, and check what each shows
 
-docs/how-to/compose.md has the rest. It changes no file outside of its cache, but for packages of
+docs/how-to/compose.md has the rest. Nothing outside of the cache is changed, but for packages of
 Debian that are missing.
 """
 
@@ -16,14 +16,16 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))  # For `test`.
 
-import bases  # noqa: E402  (the path must be there first)
-import podman  # noqa: E402
-import report  # noqa: E402
-import wheelhouse  # noqa: E402
+import bases
+import podman
+import report
+import wheelhouse
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("hack/compose", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "hack/compose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["prepare", "test"])
     wanted = parser.parse_args().what
     podman.prepare()

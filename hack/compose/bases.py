@@ -1,12 +1,14 @@
 """The base images: from their registry, or made of Debian's packages where it cannot be reached.
 
-What is made has the names that Containerfile and podman-compose.test.yml use, and what those need of the
-originals, not more. The archives stay in the cache, by a key that follows from how they are made.
+What is made has the names that Containerfile and podman-compose.test.yml use, and what those need
+of the originals, not more. The archives stay in the cache, by a key that follows from how they are
+made.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import shutil
 import tempfile
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from podman import CACHE, fail, import_image, pulled, quiet, require, say, succeeds
+from podman import CACHE, fail, import_image, keep_only, pulled, quiet, require, say, succeeds
 
 _SUITE: Final = "trixie"  # Debian 13: Python 3.13, PostgreSQL 17.
 _KEY: Final = "ai.kubernaut.recipe"
@@ -46,8 +48,11 @@ class Base:
     @property
     def key(self) -> str:
         """Changes when the image has to be made anew."""
-        recipe = Path(__file__).read_bytes() + (_HERE / "postgres-entrypoint").read_bytes()
-        return hashlib.sha256(recipe + self.name.encode()).hexdigest()[:12]
+        entrypoint = (_HERE / "postgres-entrypoint").read_text()
+        recipe = (_SUITE, _NOT_NEEDED, self.name, self.packages, self.changes, entrypoint)
+        return hashlib.sha256(repr((recipe, inspect.getsource(self.finish))).encode()).hexdigest()[
+            :12
+        ]
 
 
 def _finish_python(root: Path) -> None:
@@ -118,10 +123,11 @@ def _archive(base: Base) -> Path:
         fail("only root can make base images; run it as root, or where the registry is reached")
     require("debootstrap")
     _PACKAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+    with tempfile.TemporaryDirectory(dir=CACHE, ignore_cleanup_errors=True) as folder:
         root = Path(folder) / "root"
+        # What it mounts below the root is never seen outside, so that no clean-up can meet it.
         quiet(
-            "debootstrap", "--variant=minbase", f"--cache-dir={_PACKAGES}",
+            "unshare", "--mount", "debootstrap", "--variant=minbase", f"--cache-dir={_PACKAGES}",
             f"--include={','.join(base.packages)}", _SUITE, root,
         )  # fmt: skip
         for unneeded in _NOT_NEEDED:
@@ -131,4 +137,5 @@ def _archive(base: Base) -> Path:
         partial = Path(folder) / archive.name
         quiet("tar", "--create", "--gzip", "--file", partial, "--directory", root, ".")
         partial.rename(archive)  # An archive that has its name is whole.
+    keep_only(archive)
     return archive

@@ -1,7 +1,8 @@
-"""Podman and what it needs: found or installed, and set up without touching anybody's configuration.
+"""Podman and what it needs: found or installed, and set up in a place of its own.
 
-Where systemd runs, podman works as its user has set it up, and is left at that. Where it does not
-(a sandbox, a container), it gets a configuration of its own through CONTAINERS_CONF.
+No configuration of a user or of the system is changed. Where systemd runs, podman works as its user
+has set it up, and is left at that. Where it does not (a sandbox, a container), it gets a
+configuration of its own through CONTAINERS_CONF.
 """
 
 from __future__ import annotations
@@ -150,11 +151,19 @@ def import_image(archive: Path, name: str, changes: Sequence[str] = ()) -> None:
     quiet("podman", "import", "--quiet", *options, archive, name)
 
 
+def keep_only(archive: Path) -> None:
+    """Remove what the cache has of the same kind and is no longer used."""
+    kind = archive.name.rpartition("-")[0]
+    for other in CACHE.glob(f"{kind}-*.tar*"):
+        if other != archive:
+            other.unlink()
+
+
 def pulled(name: str) -> bool:
     """Whether an image could be had from its registry."""
     try:
         done = subprocess.run(
-            ["podman", "pull", "--quiet", name],
+            ["podman", "pull", "--quiet", name],  # noqa: S607  (the one on PATH)
             check=False,
             capture_output=True,
             timeout=_REGISTRY_SECONDS,

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from podman import BIN, CACHE, ROOT, import_image, quiet, say, succeeds
+from podman import BIN, CACHE, ROOT, import_image, keep_only, quiet, say, succeeds
 
 _PYTHON: Final = "3.13"  # Of the base image: Containerfile, bases.py.
 _GLIBC: Final = 41  # Of Debian 13, as 2.41.
@@ -23,7 +23,8 @@ _EXTRAS: Final = ("--extra", "datastorage", "--extra", "workflowexecution", "--g
 def prepare() -> str:
     """The name of an image whose root has the wheels."""
     lock = (ROOT / "uv.lock").read_bytes()
-    key = hashlib.sha256(lock + Path(__file__).read_bytes()).hexdigest()[:12]
+    target = repr((_PYTHON, _GLIBC, _EXTRAS, platform.machine()))
+    key = hashlib.sha256(lock + target.encode()).hexdigest()[:12]
     name = f"localhost/kubernaut-wheelhouse:{key}"
     if succeeds("podman", "image", "exists", name):
         return name
@@ -71,3 +72,4 @@ def _pack(folder: Path, archive: Path) -> None:
     partial = archive.with_suffix(".partial")
     quiet("tar", "--create", "--file", partial, "--directory", folder, ".")
     partial.rename(archive)
+    keep_only(archive)

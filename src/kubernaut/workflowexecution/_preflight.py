@@ -45,6 +45,8 @@ NO_ANSIBLE: Final = "this operator does not run Ansible; use executionEngine: te
 _PATIENCE: Final = 30.0
 """Seconds to wait for the API server; then the kubelet, or a person, is to try again."""
 _PAUSE: Final = 1.0
+_DOUBT: Final = 3.0
+"""Seconds until a refusal is believed: an API server that starts knows no accounts and no rights."""
 _DATASTORAGE_SECONDS: Final = 5.0
 _CRD: Final = f"{WORKFLOW_EXECUTIONS.plural}.{GROUP}"
 _ROLES: Final = "`kubernaut operator manifests` has the roles to apply"
@@ -132,17 +134,25 @@ async def _look(client: Client, settings: Settings, problems: list[str]) -> Find
 
 
 async def _reach(client: Client, say: Say | None) -> str | None:
-    """Wait for the API server; what is wrong with it, if it does not come."""
+    """Wait until the API server is ready; what is wrong with it, if it does not come to that.
+
+    It answers `/version` long before it knows the kinds, accounts and rights that there are.
+    """
     clock = client.clock
     deadline = clock.monotonic() + _PATIENCE
     told = False
+    refused: float | None = None
     while True:
         try:
-            await client.raw("/version")
-        except UnauthorizedError as error:
-            return f"the API server {client.config.server} does not accept our credentials: {error}"
-        except ForbiddenError:
-            return None  # It is there, and shows its version to others only.
+            await client.raw("/readyz")
+        except (ForbiddenError, UnauthorizedError) as error:
+            now = clock.monotonic()
+            refused = now if refused is None else refused
+            if now >= refused + _DOUBT:
+                if isinstance(error, ForbiddenError):
+                    return None  # It is there, and says how it is to others only.
+                server = client.config.server
+                return f"the API server {server} does not accept our credentials: {error}"
         except KubernetesError as error:
             now = clock.monotonic()
             if not error.retryable or now + _PAUSE > deadline:
@@ -150,9 +160,9 @@ async def _reach(client: Client, say: Say | None) -> str | None:
             if say is not None and not told:
                 say(f"waiting for the API server {client.config.server}: {error}")
                 told = True
-            await clock.sleep_until(now + _PAUSE)
         else:
             return None
+        await clock.sleep_until(now + _PAUSE)
 
 
 async def _served(client: Client, group: str, version: str) -> set[str]:

@@ -17,6 +17,7 @@ from kubernaut.datastorage import migrate
 from kubernaut.local import LocalCluster, PostgresServer
 from kubernaut.local.cluster import tekton_kinds
 from kubernaut.workflowexecution import crd
+from test.compose_stack import running_stack
 from test.conftest import new_database
 from test.datastorage_service import DataStorageProcess, starting
 from test.integration.workflowexecution.real_tekton import (
@@ -57,7 +58,13 @@ def kinds_cluster() -> Iterator[LocalCluster]:
 def trail_service(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DataStorageProcess]:
-    """DataStorage for the session."""
+    """DataStorage for the session: that of podman-compose.test.yml if it runs, else our own."""
+    if stack := running_stack():
+        say(f"DataStorage: the running stack, {stack.container} at {stack.url}")
+        yield stack
+        stack.end()
+        return
+    say("DataStorage: a process of these tests' own")
     with new_database(postgres_server) as url:
         migrate(url)
         with starting(url, tmp_path_factory.mktemp("datastorage")) as start:

@@ -209,22 +209,16 @@ class ManyExecutions:
         assert answer.status == 200, answer
         return list(answer.body["items"])
 
-    def keep_history(self) -> None:
-        """Remember which children were created, before the API server forgets it."""
-        version = self._executions.child_version(self._plural)
-        for event in self._executions.history(self._version, self._plural):
-            if event["type"] == "ADDED":
-                self._created[event["object"]["metadata"]["uid"]] = event["object"]
-        for child in self._children():
-            self._created[child["metadata"]["uid"]] = child
-        self._version = version
+    def without_history(self) -> None:
+        """Note the children that there are; from now on only those that are still there count.
 
-    def restart_history(self) -> None:
-        """Go on from now: the API server was started again and has forgotten what was before."""
-        wait_for(self._children, 30, "an API server that lists")
-        for child in self._children():
-            self._created[child["metadata"]["uid"]] = child
-        self._version = self._executions.child_version(self._plural)
+        For an API server that is started again and forgets; no child may be deleted then.
+        """
+        self._note(wait_for(self._children, 30, "an API server that lists"))
+        self._version = ""
+
+    def _note(self, children: Iterable[Object]) -> None:
+        self._created |= {child["metadata"]["uid"]: child for child in children}
 
     def _each(self, act: Callable[[str], None]) -> None:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -239,7 +233,11 @@ class ManyExecutions:
         assert {name: phase_of(wfe) for name, wfe in found.items()} == {
             name: "Failed" if self.fails(name) else "Completed" for name in self.names
         }
-        self.keep_history()
+        if self._version:
+            history = self._executions.history(self._version, self._plural)
+            self._note(event["object"] for event in history if event["type"] == "ADDED")
+        else:
+            self._note(self._children())
         children: dict[str, list[Object]] = {name: [] for name in self.names}
         for child in self._created.values():
             if _owner(child) in children:

@@ -179,13 +179,15 @@ def task(
     return {"name": name, "params": passed, "taskSpec": whole} | more
 
 
-def pipeline(*tasks: Object, name: str = "workflow", **more: Any) -> Object:
-    """A Pipeline of a bundle; `more` are members of its spec."""
+def pipeline(
+    *tasks: Object, name: str = "workflow", last: Sequence[Object] = (), **more: Any
+) -> Object:
+    """A Pipeline of a bundle; `last` are tasks that run at its end, `more` members of its spec."""
     return {
         "apiVersion": "tekton.dev/v1",
         "kind": "Pipeline",
         "metadata": {"name": name},
-        "spec": {"tasks": list(tasks)} | more,
+        "spec": {"tasks": list(tasks), "finally": list(last)} | more,
     }
 
 

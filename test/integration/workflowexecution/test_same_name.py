@@ -8,6 +8,7 @@ task that was adopted shows.
 Section 4 of the operator's issue: the same-name trap, 50 times. No case of the catalogue.
 """
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -17,6 +18,7 @@ from kubernaut.workflowexecution import lock_name
 from test.integration.workflowexecution.expected_trail import assert_trail
 from test.integration.workflowexecution.real_tekton import (
     Watched,
+    of_run,
     pipeline,
     simulated,
     task,
@@ -51,7 +53,12 @@ def play(executions: Executions, bundle: str, target: str, turn: int) -> Object:
         workflow={"executionBundle": bundle},
         parameters={"TURN": str(turn)},
     )
-    status = executions.wait_phase(name, "Failed" if code else "Completed", 60)
+    try:
+        status = executions.wait_phase(name, "Failed" if code else "Completed", 30)
+    except AssertionError as error:
+        there = [executions.status(name), executions.child(target)]
+        there += of_run(executions, "taskruns", target) + of_run(executions, "pods", target)
+        raise AssertionError(f"{name} came to no end: {json.dumps(there)}") from error
     if code:
         details = status["failureDetails"]
         assert (details["reason"], details["exitCode"]) == ("TaskFailed", code)

@@ -34,9 +34,10 @@ def runs(operated_tekton: LocalCluster, tekton_operator: OperatorProcess) -> Exe
         create(executions, name, bundles)
     for name in timed:
         executions.wait(name, partial(has_tasks, ROWS[name].tasks[1]), 30, "its last task is there")
-    for name in ROWS.keys() - timed:
-        create(executions, name, bundles)
-    for name, row in ROWS.items():
+    for name in ROWS:
+        if name not in timed:
+            create(executions, name, bundles)
+    for name, row in reversed(ROWS.items()):
         if row.meddle is not None:
             row.meddle(executions, name)
     return executions

@@ -4,13 +4,16 @@ Catalogue 4.1 nos. 3, 4, 6, 7, 8, 9 and 12 on a real Tekton; no. 5 is in `test_t
 the others in `test_tekton.py`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from kubernaut.local import LocalCluster
 from kubernaut.workflowexecution import lock_name
 from test.integration.workflowexecution.expected_trail import assert_trail
 from test.integration.workflowexecution.real_tekton import (
+    Watched,
     of_run,
     patch_run,
     pipeline,
@@ -135,6 +138,34 @@ def test_tekton_that_is_away_delays_a_run_and_fails_none(
         assert_trail(trails, executions.get(name), COMPLETED)
 
 
+def test_a_cancelled_run_is_ended_although_somebody_lets_its_tasks_finish(
+    tekton_executions: Executions, trails: Trails
+) -> None:
+    executions = tekton_executions
+    target = create(executions, "wfe", PLAIN, annotations=HANG)
+    wait_step(executions, target)
+    patch_run(executions, target, {"status": "StoppedRunFinally"})
+
+    def heeded() -> bool:
+        (condition,) = executions.wait_child(target)["status"]["conditions"]
+        return bool(condition["reason"] == "StoppedRunningFinally")
+
+    wait_for(heeded, 15, "no other task will start")
+    assert executions.status()["phase"] == "Running", "the one that runs goes on"
+    with Watched(executions, "pipelineruns") as seen:
+        executions.annotate("wfe", {"kubernaut.ai/cancel": "wrong cluster"})
+        status = executions.wait_phase("wfe", "Failed")
+        executions.wait_no_child(target)
+    assert status["failureDetails"]["message"] == "Cancelled: wrong cluster"
+    asked = [
+        state["spec"]["status"]
+        for state in seen.states()
+        if state["metadata"]["name"] == lock_name(target)
+    ]
+    assert "Cancelled" in asked, "it is ended at once, and not when its target is released"
+    assert_trail(trails, executions.get(), CANCELLED)
+
+
 def test_4_1_3_somebody_writes_failed(
     tekton_operator: OperatorProcess, tekton_executions: Executions, trails: Trails
 ) -> None:
@@ -170,7 +201,7 @@ def test_4_1_4_4_1_6_to_4_1_9_what_people_and_machines_are_told(
 ) -> None:
     executions = tekton_executions
     before = numbers(tekton_operator)
-    target = create(executions, "good", PLAIN)
+    create(executions, "good", PLAIN)
     none = f"{executions.cluster.registry}/workflows/none:1"
     executions.create("bad", workflow={"executionBundle": none})
     good = executions.wait_phase("good", "Completed", 30)
@@ -189,39 +220,18 @@ def test_4_1_4_4_1_6_to_4_1_9_what_people_and_machines_are_told(
         }
 
     wait_for(moved, 10, "each is counted once")
-    for name, last in (
-        ("good", f"Workflow restart-deployment completed successfully in {good['duration']}"),
-        (
-            "bad",
-            "Workflow restart-deployment failed: ImagePullBackOff"
-            f" - {bad['failureDetails']['message']}",
-        ),
-    ):
-        kind, reason = (
-            ("Normal", "WorkflowCompleted")
-            if name == "good"
-            else (
-                "Warning",
-                "WorkflowFailed",
-            )
-        )
-        at = executions.target(name)
-        child = f"{executions.execution_namespace}/{lock_name(at)}"
-        phase = executions.status(name)["phase"]
-        executions.wait_told(
-            name,
-            [
-                (
-                    "Normal",
-                    "WorkflowValidated",
-                    f"Workflow spec validated: restart-deployment (target: {at})",
-                ),
-                ("Normal", "ExecutionCreated", f"Created tekton execution resource {child}"),
-                ("Normal", "PhaseTransition", "Phase transition: Pending → Running"),
-                (kind, reason, last),
-                ("Normal", "PhaseTransition", f"Phase transition: Running → {phase}"),
-            ],
-        )
+    told = ["WorkflowValidated", "ExecutionCreated", "PhaseTransition"]
+    for name, end in (("good", "WorkflowCompleted"), ("bad", "WorkflowFailed")):
+        executions.wait_condition(name, "LockReleased")
+        whole = [*told, end, "PhaseTransition", "LockReleased"]
+        wait_for(partial(is_told, executions, name, whole), 10, f"the Events of {name}")
+    notes = {one["reason"]: one["note"] for one in executions.events("bad")}
+    assert notes["WorkflowFailed"].endswith(
+        f"ImagePullBackOff - {bad['failureDetails']['message']}"
+    )
     assert_trail(trails, executions.get("good"), COMPLETED)
     assert_trail(trails, executions.get("bad"), FAILED)
-    assert target == executions.target("good")
+
+
+def is_told(executions: Executions, name: str, reasons: Sequence[str]) -> bool:
+    return executions.reasons(name) == reasons

@@ -386,9 +386,15 @@ def test_a_new_pipeline_run_waits() -> None:
     )
 
 
-@pytest.mark.parametrize("word", ["Cancelled", "CancelledRunFinally", "StoppedRunFinally"])
-def test_one_that_was_told_to_stop_is_stopping_to_its_end_and_after(word: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "stops"),
+    [("Cancelled", True), ("CancelledRunFinally", True), ("StoppedRunFinally", False)],
+)
+def test_one_whose_tasks_are_told_to_stop_is_stopping_to_its_end_and_after(
+    word: str,
+    stops: bool,  # noqa: FBT001  (a column)
+) -> None:
     for status in ({}, {"conditions": [condition("False", "Cancelled", "")]}):
         spec = {"status": word}
         body = {"metadata": {"name": "x"}, "spec": spec, "status": status}
-        assert child_of(decoded(PIPELINE_RUNS, body)).stopping
+        assert child_of(decoded(PIPELINE_RUNS, body)).stopping is stops

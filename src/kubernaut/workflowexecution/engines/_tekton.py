@@ -36,7 +36,8 @@ from kubernaut.workflowexecution.engines._tekton_manifest import pipeline_run_of
 
 _NOT_BEGUN: Final = ("PipelineRunPending", "ResolvingPipelineRef")
 _CANCEL: Final = "Cancelled"
-_STOPPING: Final = frozenset({_CANCEL, "CancelledRunFinally", "StoppedRunFinally"})
+_STOPPING: Final = frozenset({_CANCEL, "CancelledRunFinally"})
+"""What ends tasks that run; after `StoppedRunFinally` they go on, only no other starts."""
 _STATES: Final[dict[str, ChildState]] = {"True": "Succeeded", "False": "Failed"}
 _BAD_REQUEST: Final = 400
 
