@@ -70,6 +70,8 @@ def test(wheelhouse: str) -> None:
 
 
 def _start() -> None:
+    # `up` builds what is missing, not what is old.
+    _here(f"{_COMPOSE} build datastorage >/dev/null")
     _here(f"{_COMPOSE} up -d")
     _until(lambda: _answers(_HEALTH), "a healthy DataStorage")
 
@@ -77,13 +79,14 @@ def _start() -> None:
 def _commands() -> None:
     _here(f"curl -sS {_HEALTH}", '{"status":"healthy","database":"connected"}')
     _here(f"podman logs {_DATASTORAGE}", '"event": "serving"')
-    followed(f"podman logs {_DATASTORAGE} --follow", '"event": "serving"')
+    followed(f"podman logs --follow {_DATASTORAGE}", '"event": "serving"')
     for body in (_MINIMAL, _FULLER):
         _here(f"{_BATCH}'{body}'", '"status":"created"', "HTTP 201")
     statements = [r"\dt", "SELECT * FROM audit_events LIMIT 1;", r"\q"]
     shown = ("audit_events", "chain_head", "workflow.started")
     conversation(_PSQL, "kubernaut_datastorage=#", statements, *shown)
-    _here("curl -sS http://localhost:19100/metrics", "datastorage_audit_events_total")
+    metrics = "curl -sS http://localhost:19100/metrics"
+    _here(f"{metrics} | grep audit_events_total", "datastorage_audit_events_total")
     _here(f"podman port {_POSTGRES}", "127.0.0.1:15443")
 
 
@@ -91,8 +94,8 @@ def _containers() -> None:
     """What the image promises, of the running one: user, rights, list of packages, health, end."""
     look = "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.EffectiveCaps}}"
     _here(f"podman inspect {_DATASTORAGE} --format '{look}'", "65532:65532 true []")
-    bill = "import json; print(json.load(open('/opt/kubernaut/share/sbom.cdx.json'))['components'])"
-    _here(f'podman exec {_DATASTORAGE} python -c "{bill}" | cut -c 1-200', "pkg:pypi/")
+    bill = "print(open('/opt/kubernaut/share/sbom.cdx.json').read())"
+    _here(f'podman exec {_DATASTORAGE} python -c "{bill}" | grep purl | head -3', "pkg:pypi/")
     _here(f"podman healthcheck run {_DATASTORAGE}")
     _ends(_DATASTORAGE)
     _here(f"podman start {_DATASTORAGE}")

@@ -52,7 +52,7 @@ def test_the_stack_is_that_of_the_report() -> None:
     report = "".join(blocks(PAGE, "console"))
     for line in (
         "podman-compose -f podman-compose.test.yml up -d",
-        "podman logs workflowexecution_datastorage_1 --follow",
+        "podman logs --follow workflowexecution_datastorage_1",
         "curl http://localhost:18100/health",
         "podman exec -it workflowexecution_postgres_1 psql -U postgres -d kubernaut_datastorage",
         "make test-integration-workflowexecution",
