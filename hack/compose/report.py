@@ -5,9 +5,9 @@ Whatever happens, nothing is left behind: no container, no network, no volume.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
-import shutil
 import signal
 import tempfile
 import time
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+import yaml
 from podman import ROOT, environment, fail, quiet, say
 from typed import conversation, followed, typed
 
@@ -118,11 +119,15 @@ def _operator() -> None:
         "podman build --target operator --build-arg WHEELHOUSE=$KUBERNAUT_WHEELHOUSE"
         f" -t {_OPERATOR} . >/dev/null"
     )
-    _here(f"podman run --rm {_LOCKED} {_OPERATOR} operator crd | head -3", "apiVersion")
+    _here(
+        f"podman run --rm {_LOCKED} {_OPERATOR} operator crd | grep kind:",
+        "CustomResourceDefinition",
+    )
     with LocalCluster(crds=[crd()], report=say) as cluster, tempfile.TemporaryDirectory() as folder:
         install(cluster)
         kubeconfig = Path(folder, "kubeconfig")
-        shutil.copy(cluster.kubeconfig_for_service_account(NAMESPACE, ACCOUNT), kubeconfig)
+        of_account = cluster.kubeconfig_for_service_account(NAMESPACE, ACCOUNT)
+        kubeconfig.write_text(_self_contained(of_account))
         Path(folder).chmod(0o755)
         kubeconfig.chmod(0o444)
         prefix = "KUBERNAUT_OPERATOR_"
@@ -132,9 +137,22 @@ def _operator() -> None:
             f" -e {prefix}KUBERNETES__KUBECONFIG=/etc/kubernaut/kubeconfig"
             f" -e {prefix}DATASTORAGE__URL=http://127.0.0.1:18100 {_OPERATOR}"
         )
-        _until(lambda: _answers("http://127.0.0.1:8081/readyz"), "a ready operator")
+        _until(
+            lambda: _answers("http://127.0.0.1:8081/readyz"),
+            "a ready operator",
+            _OPERATOR_CONTAINER,
+        )
         _here(f"podman healthcheck run {_OPERATOR_CONTAINER}")
         _ends(_OPERATOR_CONTAINER)
+
+
+def _self_contained(kubeconfig: Path) -> str:
+    """The file's text, with the certificate that it names."""
+    content = yaml.safe_load(kubeconfig.read_text())
+    for each in content["clusters"]:
+        authority = Path(each["cluster"].pop("certificate-authority")).read_bytes()
+        each["cluster"]["certificate-authority-data"] = base64.b64encode(authority).decode()
+    return str(yaml.safe_dump(content))
 
 
 def _tests() -> None:
@@ -168,11 +186,12 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _until(check: Callable[[], bool], what: str) -> None:
+def _until(check: Callable[[], bool], what: str, *seen: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while not check():
         if time.monotonic() > deadline:
-            _here(f"podman ps -a; podman logs --tail 30 {_DATASTORAGE}")
+            logs = "; ".join(f"podman logs --tail 20 {name}" for name in (_DATASTORAGE, *seen))
+            _here(f"podman ps -a; {logs}")
             fail(f"{what}: not within {_READY_SECONDS:g} s")
         time.sleep(0.25)
 

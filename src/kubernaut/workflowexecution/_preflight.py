@@ -46,7 +46,7 @@ _PATIENCE: Final = 30.0
 """Seconds to wait for the API server; then the kubelet, or a person, is to try again."""
 _PAUSE: Final = 1.0
 _DOUBT: Final = 3.0
-"""Seconds until a refusal is believed: a server that starts knows no accounts and rights yet."""
+"""Seconds until a refusal is believed: an API server that starts knows no accounts yet."""
 _DATASTORAGE_SECONDS: Final = 5.0
 _CRD: Final = f"{WORKFLOW_EXECUTIONS.plural}.{GROUP}"
 _ROLES: Final = "`kubernaut operator manifests` has the roles to apply"

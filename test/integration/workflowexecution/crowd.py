@@ -34,6 +34,8 @@ from test.workflow_executions import Executions, now_text
 
 _TERMINAL: Final = ("Completed", "Failed")
 _PATIENCE: Final = 60.0
+_WRITERS: Final = 32
+"""Each may need a connection of its own."""
 _TRAILS: Final = """
 SELECT c.correlation_id, array_agg(e.event_type ORDER BY c.seq)
 FROM audit_chain AS c JOIN audit_events AS e USING (event_id, event_timestamp)
@@ -216,6 +218,7 @@ class Crowd:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._writing = asyncio.Semaphore(_WRITERS)
         self._over = defaultdict[str, asyncio.Event](asyncio.Event)
         config = ClientConfig.load(self._kubeconfig)
         client = Client(config, field_manager="crowd", qps=0, after_attempt=self._count)
@@ -262,7 +265,8 @@ class Crowd:
                 await self._client.create(WORKFLOW_EXECUTIONS, wanted)
             return True
 
-        await async_wait_for(made, _PATIENCE, f"{name} is created")
+        async with self._writing:
+            await async_wait_for(made, _PATIENCE, f"{name} is created")
 
     async def _finish(self, child: str) -> None:
         moment = now_text()
@@ -290,7 +294,8 @@ class Crowd:
             )
             return True
 
-        await async_wait_for(done, _PATIENCE, f"{child} has ended")
+        async with self._writing:
+            await async_wait_for(done, _PATIENCE, f"{child} has ended")
 
     def _saw_execution(self, change: Change[_SeenExecution]) -> None:
         if (seen := change.new) is None:

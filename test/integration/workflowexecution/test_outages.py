@@ -29,7 +29,7 @@ ALONE: Final = {"leader_election": False}
 """That a killed leader's lease has to run out is another test's matter."""
 PENDING: Final = "audit events pending; they are in the journal and will be sent at the next start"
 OUTAGE_SECONDS: Final = 8
-MOST_WORK: Final = 0.9
+MOST_WORK: Final = 0.8
 """The last kill is while there is work left."""
 
 

@@ -1,7 +1,8 @@
 """2,000 WorkflowExecutions on 2,000 targets, 500 of them running at one time.
 
-All end as they should, with one child and a whole trail each. What the operator asks of the API server is counted in the API server's own audit log. The control
-plane, DataStorage and its database are this test's alone.
+All end as they should, with one child and a whole trail each. What the operator asks of the API
+server is counted in the API server's own audit log. The control plane, DataStorage and its database
+are this test's alone.
 """
 
 import json
