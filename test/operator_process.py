@@ -76,8 +76,8 @@ class OperatorProcess:
                 "namespace": namespace,
                 "health_probe_addr": f"127.0.0.1:{self.health_port}",
                 "metrics_addr": f"127.0.0.1:{self.metrics_port}",
-                "lease_duration": 3,
-                "renew_deadline": 2,
+                "lease_duration": 8,  # A busy machine must not make a leader lose it.
+                "renew_deadline": 6,
                 "retry_period": 0.5,
             },
             "kubernetes": {

@@ -133,7 +133,8 @@ def _operator() -> None:
         prefix = "KUBERNAUT_OPERATOR_"
         _here(
             f"podman run -d --name {_OPERATOR_CONTAINER} --network host {_LOCKED}"
-            f" --tmpfs /var/lib/kubernaut:mode=1777 -v {kubeconfig}:/etc/kubernaut/kubeconfig:ro"
+            f" -v {_OPERATOR_CONTAINER}:/var/lib/kubernaut"
+            f" -v {kubeconfig}:/etc/kubernaut/kubeconfig:ro"
             f" -e {prefix}KUBERNETES__KUBECONFIG=/etc/kubernaut/kubeconfig"
             f" -e {prefix}DATASTORAGE__URL=http://127.0.0.1:18100 {_OPERATOR}"
         )
@@ -172,7 +173,8 @@ def _cleaned_up() -> Iterator[None]:
 
 
 def _down() -> None:
-    quiet("podman", "rm", "--force", "--ignore", "--volumes", _OPERATOR_CONTAINER, check=False)
+    quiet("podman", "rm", "--force", "--ignore", _OPERATOR_CONTAINER, check=False)
+    quiet("podman", "volume", "rm", "--force", _OPERATOR_CONTAINER, check=False)
     quiet(*_COMPOSE.split(), "down", "--volumes", cwd=_FOLDER, check=False)
 
 

@@ -9,7 +9,6 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
@@ -23,7 +22,6 @@ from kubernaut.kubernetes import (
     Condition,
     KubernetesObject,
     Reflector,
-    Request,
     Resource,
     Store,
     is_true,
@@ -64,12 +62,9 @@ _EXECUTIONS: Final = Resource(
     namespaced=True,
     type=_SeenExecution,
 )
-_CHILDREN: Final = {
-    "tekton": Resource(
-        "tekton.dev", "v1", "pipelineruns", "PipelineRun", namespaced=True, type=_SeenChild
-    ),
-    "job": Resource("batch", "v1", "jobs", "Job", namespaced=True, type=_SeenChild),
-}
+_CHILDREN: Final = Resource(
+    "tekton.dev", "v1", "pipelineruns", "PipelineRun", namespaced=True, type=_SeenChild
+)
 
 
 class Crowd:
@@ -77,25 +72,17 @@ class Crowd:
 
     Args:
         executions: where.
-        engine: who runs them; Jobs end by themselves.
-        kubeconfig: how to reach the API server; None for the cluster's own.
 
     Attributes:
         phases: of those that were seen, by name.
         children: the uids of all children that were ever seen, by the name of the child.
-        requests: what was sent, by method and resource.
     """
 
-    def __init__(
-        self, executions: Executions, *, engine: str = "tekton", kubeconfig: Path | None = None
-    ) -> None:
+    def __init__(self, executions: Executions) -> None:
         self.phases: dict[str, str] = {}
         self.children: dict[str, set[str]] = defaultdict(set)
-        self.requests: Counter[str] = Counter()
         self._true: dict[str, frozenset[str]] = {}
         self._executions = executions
-        self._engine = engine
-        self._kubeconfig = kubeconfig or executions.cluster.kubeconfig_path
         self._names: list[str] = []
         self._held: list[str] | None = None
         self._ready = threading.Event()
@@ -121,40 +108,25 @@ class Crowd:
         """The chain of one."""
         return f"rr-{self._executions.namespace}-{name}"
 
-    def create(self, number: int, *, at_once: int | None = None) -> None:
-        """Create so many more, and return at once.
-
-        Args:
-            number: how many.
-            at_once: how many of them may be unfinished at one time; None for all.
-        """
+    def create(self, number: int) -> None:
+        """Create so many more, and return at once."""
         first = len(self._names)
         names = [f"run-{each:04}" for each in range(first, first + number)]
         self._names += names
-        self._start(self._create(names, at_once or number))
+        for name in names:
+            self._start(self._make(name))
 
     def hold(self) -> None:
         """Let PipelineRuns go on running."""
-        self._held = []
+        self._loop.call_soon_threadsafe(self._hold)
 
     def end(self) -> None:
         """End those that run, and from now on each as soon as it is there."""
-        held, self._held = self._held or [], None
-        for name in held:
-            self._start(self._finish(name))
+        self._loop.call_soon_threadsafe(self._end)
 
     def count(self, *phases: str) -> int:
         """How many are in one of these phases."""
         return sum(phase in phases for phase in list(self.phases.values()))
-
-    @property
-    def ended(self) -> int:
-        """How many are in a terminal phase."""
-        return self.count(*_TERMINAL)
-
-    def having(self, condition: str) -> int:
-        """How many have a condition that is true."""
-        return sum(condition in true for true in list(self._true.values()))
 
     def wait(self, check: Callable[[], bool], timeout: float, what: str) -> None:
         """Wait until something holds of them."""
@@ -163,14 +135,13 @@ class Crowd:
         except AssertionError as error:
             raise AssertionError(f"{error}: {self}") from error
 
-    def wait_ended(self, number: int | None = None, timeout: float = 120) -> None:
-        """Wait until so many are in a terminal phase; None for all."""
-        wanted = len(self._names) if number is None else number
-        self.wait(lambda: self.ended >= wanted, timeout, f"{wanted} have ended")
+    def wait_ended(self, timeout: float) -> None:
+        """Wait until all are in a terminal phase."""
+        wanted = len(self._names)
+        self.wait(lambda: self.count(*_TERMINAL) == wanted, timeout, "all have ended")
 
-    def wait_audited(self, timeout: float = 60) -> None:
-        """Wait until all have ended with their trails acknowledged."""
-        self.wait_ended(timeout=timeout)
+    def wait_audited(self, timeout: float) -> None:
+        """Wait until all say that their trails are stored."""
         self.wait(
             lambda: all("AuditRecorded" in self._true[name] for name in self._names),
             timeout,
@@ -207,6 +178,14 @@ class Crowd:
             for chain, types in rows
         }
 
+    def _hold(self) -> None:
+        self._held = []
+
+    def _end(self) -> None:
+        held, self._held = self._held or [], None
+        for name in held:
+            self._start(self._finish(name))
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         def begin() -> None:
             task = asyncio.create_task(work)
@@ -219,16 +198,15 @@ class Crowd:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._writing = asyncio.Semaphore(_WRITERS)
-        self._over = defaultdict[str, asyncio.Event](asyncio.Event)
-        config = ClientConfig.load(self._kubeconfig)
-        client = Client(config, field_manager="crowd", qps=0, after_attempt=self._count)
+        config = ClientConfig.load(self._executions.cluster.kubeconfig_path)
+        client = Client(config, field_manager="crowd", qps=0)
         async with client as self._client:
             executions = Reflector(
                 client, _EXECUTIONS, Store(), namespace=self._executions.namespace
             )
             children = Reflector(
                 client,
-                _CHILDREN[self._engine],
+                _CHILDREN,
                 Store(),
                 namespace=self._executions.execution_namespace,
             )
@@ -244,20 +222,8 @@ class Crowd:
                 task.cancel()
             await asyncio.wait(ending)
 
-    async def _create(self, names: list[str], at_once: int) -> None:
-        slots = asyncio.Semaphore(at_once)
-
-        async def one(name: str) -> None:
-            async with slots:
-                await self._make(name)
-                await self._over[name].wait()
-
-        async with asyncio.TaskGroup() as group:
-            for name in names:
-                group.create_task(one(name))
-
     async def _make(self, name: str) -> None:
-        manifest = self._executions.manifest(name, engine=self._engine)
+        manifest = self._executions.manifest(name)
         wanted = msgspec.convert(manifest, WorkflowExecution)
 
         async def made() -> bool:
@@ -286,7 +252,7 @@ class Crowd:
 
         async def done() -> bool:
             await self._client.patch(
-                _CHILDREN[self._engine],
+                _CHILDREN,
                 child,
                 {"status": status},
                 namespace=self._executions.execution_namespace,
@@ -306,8 +272,6 @@ class Crowd:
             each.type for each in conditions if is_true(conditions, each.type)
         )
         self.phases[name] = seen.status.phase
-        if seen.status.phase in _TERMINAL:
-            self._over[name].set()
 
     def _saw_child(self, change: Change[_SeenChild]) -> None:
         if (seen := change.new) is None:
@@ -316,14 +280,7 @@ class Crowd:
         if seen.metadata.uid in self.children[name]:
             return
         self.children[name].add(seen.metadata.uid)
-        if self._engine == "job":
-            return
         if self._held is None:
             self._start(self._finish(name))
         else:
             self._held.append(name)
-
-    def _count(self, request: Request, status: int | None, _seconds: float) -> None:
-        if status is not None and "watch" not in request.params:
-            plural = "executions" if "workflowexecutions" in request.path else "children"
-            self.requests[f"{request.method} {plural}"] += 1

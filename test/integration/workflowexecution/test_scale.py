@@ -86,7 +86,7 @@ def test_2000_executions_500_at_once(
                 lambda: crowd.count("Running") == AT_ONCE, PATIENCE, f"{AT_ONCE} run in wave {wave}"
             )
             crowd.end()
-            crowd.wait_ended(timeout=PATIENCE)
+            crowd.wait_ended(PATIENCE)
         took = time.monotonic() - began
         crowd.wait_audited(PATIENCE)
         crowd.assert_completed_once()

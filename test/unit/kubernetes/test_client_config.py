@@ -51,6 +51,7 @@ def test_inline_certificates_make_a_context(tmp_path: Path) -> None:
     config = ClientConfig.load(path)
     context = config.ssl_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert len(context.get_ca_certs()) == 1
     assert "PRIVATE" not in repr(config)
 

@@ -1,5 +1,7 @@
 """The authority of a cluster, and what it gives out."""
 
+import contextlib
+import ssl
 import stat
 from pathlib import Path
 
@@ -44,6 +46,23 @@ def test_a_server_is_named_by_addresses(tmp_path: Path) -> None:
     )
     assert names.value.get_values_for_type(x509.DNSName) == ["localhost"]
     assert [str(one) for one in names.value.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+
+
+def test_a_strict_client_takes_them(tmp_path: Path) -> None:
+    """As clients are by default on Python 3.13 and newer: RFC 5280 on extensions."""
+    authority = Authority(tmp_path / "ca")
+    issued = authority.server("server", ("localhost",))
+    trust = ssl.create_default_context(cafile=str(authority.file))
+    trust.verify_flags |= ssl.VERIFY_X509_STRICT
+    identity = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    identity.load_cert_chain(issued.certificate, issued.key)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(to_client, to_server, server_hostname="localhost")
+    server = identity.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.getpeercert()
 
 
 def test_it_is_used_again_where_it_is(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def test_public_names() -> None:
         "end_holder",
         "holder_of",
         "push_bundle",
+        "tekton_kinds",
     ]
     assert kubernaut.local.LocalCluster is kubernaut.local.cluster.LocalCluster
     assert kubernaut.cli.__all__ == ["main"]

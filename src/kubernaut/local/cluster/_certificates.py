@@ -15,6 +15,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID: Final = dt.timedelta(days=365)
 _CLOCKS_DIFFER: Final = dt.timedelta(minutes=5)
+_SIGNS: Final = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Authority:
             name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernaut local cluster")])
             builder = _builder(name, key).issuer_name(name)
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+            builder = builder.add_extension(_SIGNS, True)
             _write_key(key_file, key)
             _write(self.file, _pem(builder.sign(key, hashes.SHA256())))
         self._certificate = x509.load_pem_x509_certificate(self.file.read_bytes())
@@ -91,6 +103,8 @@ class Authority:
         builder = _builder(x509.Name(attributes), key).issuer_name(self._certificate.subject)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(issuer, False)
         if names is not None:
             builder = builder.add_extension(names, False)
         issued = ClientCertificate(self._directory / f"{name}.crt", self._directory / f"{name}.key")
@@ -108,6 +122,7 @@ def _builder(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Certifica
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCKS_DIFFER)
         .not_valid_after(now + _VALID)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     )
 
 
