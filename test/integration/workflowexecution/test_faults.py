@@ -11,6 +11,7 @@ DataStorage down during execution.
 
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,8 +179,10 @@ def test_the_leader_is_killed_and_the_other_takes_over(
         assert not leads(second)
         assert created_by(second) == 0
         first.kill()
+        killed = time.monotonic()
         more.create()
-        wait_for(lambda: leads(second), 30, "the other one leads")
+        wait_for(lambda: leads(second), 20, "the other one leads")
+        assert time.monotonic() - killed < 15, "the lease is 8 seconds"
         many.wait_recorded()
         more.wait_recorded()
     assert created_by(second) >= COUNT
