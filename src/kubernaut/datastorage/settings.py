@@ -4,20 +4,15 @@ Every setting is documented in `docs/reference/configuration.md`, which a test c
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic.alias_generators import to_camel, to_snake
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
-from pydantic_settings import (
-    SettingsError as SourceError,
-)
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from kubernaut.configuration import FileSettings, Section, SettingsError
+
+__all__ = ["ENVIRONMENT_PREFIX", "Settings", "SettingsError", "load_settings"]
 
 ENVIRONMENT_PREFIX = "KUBERNAUT_DATASTORAGE_"
 
@@ -25,22 +20,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class SettingsError(Exception):
-    """The configuration is wrong; the text names each setting and what it should be."""
-
-
-class _Section(BaseModel):
-    # Written in camelCase in YAML, as the service's predecessor did; snake_case is read too.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=AliasGenerator(alias=to_camel),
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """Where and how the service listens."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
@@ -64,7 +44,7 @@ class ServerSettings(_Section):
     )
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What a request, an event and all requests together may be at most."""
 
     max_batch_events: int = Field(10_000, ge=1, le=100_000, description="Events in one batch")
@@ -95,7 +75,7 @@ class LimitSettings(_Section):
     )
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """PostgreSQL."""
 
     url: SecretStr = Field(
@@ -117,7 +97,7 @@ class DatabaseSettings(_Section):
     lock_timeout: Seconds = Field(10, description="Seconds to wait for a lock")
 
 
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """Logs, as JSON lines on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -128,18 +108,10 @@ class LoggingSettings(_Section):
     )
 
 
-class Settings(BaseSettings):
+class Settings(FileSettings):
     """The whole configuration."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        alias_generator=AliasGenerator(alias=to_camel),
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX)
 
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
@@ -148,20 +120,6 @@ class Settings(BaseSettings):
     strict_contract: bool = Field(
         False, description="Accept and refuse exactly what the full contract of mid-2026 does"
     )
-
-    _file: ClassVar[dict[str, Any]] = {}
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments over environment over file."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, cls._file)
 
     def to_yaml(self, *, show_secrets: bool = False) -> str:
         """The configuration as a YAML file that `load_settings` reads."""
@@ -186,42 +144,4 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     Raises:
         SettingsError: the file cannot be read, or a setting is unknown or out of range.
     """
-    content = _read_file(path) if path else {}
-    source = type("Settings", (Settings,), {"_file": content, "__doc__": Settings.__doc__})
-    try:
-        loaded: Settings = source(**overrides)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors(include_url=False)
-        ]
-        origin = f" (file {path})" if path else ""
-        raise SettingsError(f"the configuration{origin} is wrong: " + "; ".join(lines)) from None
-    except SourceError as error:
-        raise SettingsError(f"the configuration is wrong: {error}") from None
-    return loaded
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"cannot read the configuration file {path}: {reason}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"the configuration file {path} is not YAML{where}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"the configuration file {path} must hold a mapping")
-    return _snake_case(content)
-
-
-def _snake_case(section: dict[Any, Any]) -> dict[str, Any]:
-    """Names as the fields have them, so that a file and the environment can meet in one."""
-    return {
-        to_snake(str(name)): _snake_case(value) if isinstance(value, dict) else value
-        for name, value in section.items()
-    }
+    return Settings.load(path, overrides)

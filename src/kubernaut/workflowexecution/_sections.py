@@ -10,16 +10,13 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AliasGenerator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
 from kubernaut.audit import Endpoint
+from kubernaut.configuration import Section
 
 DEFAULT_COOLDOWN: Final = 300.0
 
@@ -80,18 +77,7 @@ Seconds = Annotated[float, BeforeValidator(seconds_of)]
 Address = Annotated[str, BeforeValidator(str), AfterValidator(_address)]
 
 
-class _Section(BaseModel):
-    # Written in camelCase in YAML, as the Go operator's is; snake_case is read too.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=AliasGenerator(alias=to_camel),
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
-
-
-class ExecutionSettings(_Section):
+class ExecutionSettings(Section):
     """How runs are made, and the times that hold for all of them."""
 
     namespace: str = Field(
@@ -135,19 +121,19 @@ class ExecutionSettings(_Section):
     )
 
 
-class TektonSettings(_Section):
+class TektonSettings(Section):
     """Workflows as PipelineRuns of Tekton."""
 
     enabled: bool = Field(True, description="Run them, where Tekton is installed")
 
 
-class JobSettings(_Section):
+class JobSettings(Section):
     """Workflows as Jobs of Kubernetes."""
 
     enabled: bool = Field(True, description="Run them")
 
 
-class DataStorageSettings(_Section):
+class DataStorageSettings(Section):
     """Where the audit trail goes, and where it waits until it is there."""
 
     url: Annotated[str, AfterValidator(_url)] = Field(
@@ -188,7 +174,7 @@ class DataStorageSettings(_Section):
         return state / "kubernaut" / "operator"
 
 
-class ControllerSettings(_Section):
+class ControllerSettings(Section):
     """The process: what it watches, how hard it works, where it listens, who leads."""
 
     namespace: str | None = Field(
@@ -241,7 +227,7 @@ class ControllerSettings(_Section):
             return _NAMESPACE
 
 
-class KubernetesSettings(_Section):
+class KubernetesSettings(Section):
     """The API server; without settings, what kubectl would take."""
 
     kubeconfig: Path | None = Field(
@@ -254,7 +240,7 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """Logs, on standard error."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
