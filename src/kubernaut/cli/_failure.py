@@ -25,6 +25,23 @@ def tell(line: str) -> None:
     typer.echo(f"kubernaut: {printable(' '.join(line.split()))}", err=True)
 
 
+def not_installed(error: ModuleNotFoundError, what: str, extra: str) -> NoReturn:
+    """End the command with how to get a package that is missing.
+
+    Args:
+        error: that it is missing; raised again where it is a module of ours, which is a defect.
+        what: needs packages that may not be installed.
+        extra: brings them.
+    """
+    if error.name is None or error.name.startswith("kubernaut"):
+        raise error
+    fail(
+        f"{what} needs more packages ({error.name} is missing): "
+        f"pip install 'kubernaut-py[{extra}]'",
+        NOT_INSTALLED,
+    )
+
+
 @contextmanager
 def one_line_failures(what: str = "DataStorage", extra: str = "datastorage") -> Iterator[None]:
     """End the command with one line for the errors that a person can do something about.
@@ -38,13 +55,7 @@ def one_line_failures(what: str = "DataStorage", extra: str = "datastorage") -> 
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("kubernaut"):
-            raise
-        fail(
-            f"{what} needs more packages ({error.name} is missing): "
-            f"pip install 'kubernaut-py[{extra}]'",
-            NOT_INSTALLED,
-        )
+        not_installed(error, what, extra)
     except _foreseen() as error:  # Called only when there is an error.
         fail(str(error))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from kubernaut.cli._failure import FAILED, NOT_INSTALLED, fail, tell
+from kubernaut.cli._failure import FAILED, fail, not_installed, tell
 
 if TYPE_CHECKING:
     from kubernaut.workflowexecution import Settings
@@ -209,13 +209,7 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("kubernaut"):
-            raise
-        fail(
-            f"the operator needs more packages ({error.name} is missing): "
-            "pip install 'kubernaut-py[workflowexecution]'",
-            NOT_INSTALLED,
-        )
+        not_installed(error, "the operator", "workflowexecution")
     except Exception as error:
         lines = _foreseen(error)
         if not lines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from kubernaut.cli._audit_server import DEFAULT_SERVER, CaFile, Server, TokenFile
-from kubernaut.cli._failure import NOT_INSTALLED, fail
+from kubernaut.cli._failure import NOT_INSTALLED, fail, not_installed
 
 if TYPE_CHECKING:
     from kubernaut.cli._wfe_cluster import Where
@@ -325,10 +325,4 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("kubernaut"):
-            raise
-        fail(
-            f"kubernaut wfe needs more packages ({error.name} is missing): "
-            "pip install 'kubernaut-py[workflowexecution]'",
-            NOT_INSTALLED,
-        )
+        not_installed(error, "kubernaut wfe", "workflowexecution")

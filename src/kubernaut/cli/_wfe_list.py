@@ -7,17 +7,16 @@ import typer
 import yaml
 
 from kubernaut.cli import _wfe_show as show
-from kubernaut.cli._wfe import Form
 from kubernaut.cli._wfe_cluster import Where, ask, everything
 from kubernaut.workflowexecution import WorkflowExecution
 
 
-def list_(where: Where, namespace: str | None, selector: str | None, form: Form | None) -> None:
-    """Show all of a namespace, or of all namespaces."""
+def list_(where: Where, namespace: str | None, selector: str | None, form: str | None) -> None:
+    """Show all of a namespace, or of all namespaces, in a table or as `json`, `yaml` or `name`."""
     found = ask(where, lambda client: everything(client, namespace, label_selector=selector))
     if form is None:
         _table(found, namespace)
-    elif form is Form.NAME:
+    elif form == "name":
         for wfe in found:
             typer.echo(f"workflowexecution.kubernaut.ai/{wfe.metadata.name}")
     else:
@@ -26,7 +25,7 @@ def list_(where: Where, namespace: str | None, selector: str | None, form: Form 
             "kind": "List",
             "items": [show.document(wfe) for wfe in found],
         }
-        if form is Form.JSON:
+        if form == "json":
             typer.echo(json.dumps(whole, indent=2, ensure_ascii=False))
         else:
             typer.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
