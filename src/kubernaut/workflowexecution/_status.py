@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from kubernaut.audit import go_duration
 from kubernaut.kubernetes import ConditionStatus, get_condition
 from kubernaut.workflowexecution._api import (
     ExecutionReference,
@@ -121,15 +122,6 @@ class Draft:
         )
 
 
-def go_text(seconds: float) -> str:
-    """A duration as Go writes it, in whole seconds: `45s`, `2m30s`, `1h0m0s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes_left}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
-
-
 def pending(draft: Draft) -> None:
     """The run has to wait."""
     draft.set(phase="Pending")
@@ -179,7 +171,7 @@ def progress(draft: Draft, child: Child) -> None:
 
 def stalled(draft: Draft, child: Child, since: datetime) -> None:
     """A running run shows no progress."""
-    waited = go_text((draft.now - since).total_seconds())
+    waited = go_duration(draft.now - since)
     known = f"{child.reason}: {child.message}".strip(": ") or "nothing is known"
     text = (
         f"No progress for {waited}; {child.resource} {child.namespace}/{child.name}, "
@@ -194,7 +186,7 @@ def completed(draft: Draft, child: Child) -> None:
     wfe = draft.wfe
     ended = _end(draft, child)
     started = wfe.status.start_time or child.created
-    took = go_text((ended - started).total_seconds())
+    took = go_duration(ended - started)
     draft.set(phase="Completed", completion_time=ended, duration=took)
     _tell_end(draft, child)
     draft.condition(
@@ -224,7 +216,7 @@ def failed(
         not_started(draft, failure, ended=ended)
         return
     end = max(ended or _end(draft, child), started)
-    took = go_text((end - started).total_seconds())
+    took = go_duration(end - started)
     draft.set(start_time=started, duration=took)
     if child is not None:
         reference = ExecutionReference(name=child.name)

@@ -7,8 +7,8 @@ AsyncClient AuditEvent AuditStore Client DeliveryLimits Endpoint EnvelopeFields 
 EventFilter FailureReason Fate Flushed IdReusedError InvalidEventError JournalError
 JournalFullError Mode NotDeliveredError PayloadError Quarantined Receipt ServerProblemError
 StoreClosedError StoreHealth StoreStats StrictAuditEvent TransportError WorkflowEventFields
-WorkflowPhase WorkflowRun check_payload deterministic_id free_form_event typed_event uuid7
-workflow_completed workflow_execution_started workflow_failed workflow_selection_completed
+WorkflowPhase WorkflowRun check_payload deterministic_id free_form_event go_duration typed_event
+uuid7 workflow_completed workflow_execution_started workflow_failed workflow_selection_completed
 workflow_started
 """
 
