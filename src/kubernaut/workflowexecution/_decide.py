@@ -20,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from kubernaut.audit import go_duration
 from kubernaut.kubernetes import is_true
 from kubernaut.workflowexecution import _status
 from kubernaut.workflowexecution._api import (
@@ -30,10 +31,10 @@ from kubernaut.workflowexecution._api import (
     WorkflowExecutionStatus,
 )
 from kubernaut.workflowexecution._conditions import AUDITED, RELEASED, RUNNING, STALLED
-from kubernaut.workflowexecution._names import lock_name
+from kubernaut.workflowexecution._names import child_name
 from kubernaut.workflowexecution._policy import Policy
 from kubernaut.workflowexecution._run import Run, SpecError, engine_of, run_of
-from kubernaut.workflowexecution._status import Draft, go_text
+from kubernaut.workflowexecution._status import Draft
 from kubernaut.workflowexecution._step import (
     AddFinalizer,
     Bypass,
@@ -244,7 +245,7 @@ class _Case:
             self.draft.announce(
                 "CooldownActive",
                 f"Execution deferred: cooldown active for {self.wfe.spec.target_resource}"
-                f" (remaining: {go_text(seconds)})",
+                f" (remaining: {go_duration(timedelta(seconds=seconds))})",
             )
             return self._store()
         return Wait(seconds)
@@ -407,9 +408,7 @@ class _Case:
             _status.audited(self.draft, self.seen.trail)
 
     def _clean_up(self) -> CleanUp:
-        reference = self.wfe.status.execution_ref
-        name = reference.name if reference else lock_name(self.wfe.spec.target_resource)
-        return CleanUp(name, self.ours.uid if self.ours else None)
+        return CleanUp(child_name(self.wfe), self.ours.uid if self.ours else None)
 
     # Deleted
 

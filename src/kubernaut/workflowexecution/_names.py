@@ -35,6 +35,12 @@ def lock_key(wfe: WorkflowExecution) -> str:
     return f"{wfe.spec.cluster_id}|{wfe.spec.target_resource}"
 
 
+def child_name(wfe: WorkflowExecution) -> str:
+    """The name of what runs an object, or would."""
+    reference = wfe.status.execution_ref
+    return reference.name if reference else lock_name(wfe.spec.target_resource)
+
+
 def label_value(text: str) -> str:
     """A text as a label's value: `/` becomes `__`, other illegal characters `_`, 63 at most.
 

@@ -37,7 +37,7 @@ from kubernaut.workflowexecution._api import (
 from kubernaut.workflowexecution._decide import Seen
 from kubernaut.workflowexecution._latest import Latest
 from kubernaut.workflowexecution._metrics import OperatorMetrics
-from kubernaut.workflowexecution._names import lock_name
+from kubernaut.workflowexecution._names import child_name
 from kubernaut.workflowexecution._owed import correlation_id_of
 from kubernaut.workflowexecution._policy import Policy
 from kubernaut.workflowexecution._refusal import refusal_of
@@ -358,12 +358,6 @@ class Performer:
 def _of(now: Pass) -> Engine:
     assert now.engine is not None  # noqa: S101  (without one no such step is decided)
     return now.engine
-
-
-def child_name(wfe: WorkflowExecution) -> str:
-    """The name of what runs an object, or would."""
-    reference = wfe.status.execution_ref
-    return reference.name if reference else lock_name(wfe.spec.target_resource)
 
 
 def _difference(old: WorkflowExecutionStatus, new: WorkflowExecutionStatus) -> dict[str, Any]:

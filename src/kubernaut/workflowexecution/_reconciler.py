@@ -27,19 +27,13 @@ from kubernaut.workflowexecution._conditions import AUDITED
 from kubernaut.workflowexecution._decide import Seen, decide, holds_lock, needs_attention
 from kubernaut.workflowexecution._latest import Latest
 from kubernaut.workflowexecution._metrics import OperatorMetrics
-from kubernaut.workflowexecution._names import (
-    EXECUTION_ANNOTATION,
-    EXECUTION_LABEL,
-    NAMESPACE_LABEL,
-    lock_key,
-    lock_name,
-)
-from kubernaut.workflowexecution._perform import Pass, Performer, child_name
+from kubernaut.workflowexecution._names import child_name, lock_key, lock_name
+from kubernaut.workflowexecution._perform import Pass, Performer
 from kubernaut.workflowexecution._policy import Policy
 from kubernaut.workflowexecution._run import engine_of
 from kubernaut.workflowexecution._step import Step, Store, Wait
 from kubernaut.workflowexecution._trail import Trail, TrailState
-from kubernaut.workflowexecution.engines import Engine
+from kubernaut.workflowexecution.engines import Engine, owner_of
 
 _MOST_STEPS: Final = 50
 """A pass that takes more goes in a circle, and that is a defect."""
@@ -125,15 +119,12 @@ class Reconciler:
 
     def _keys_of_child(self, change: Change[Any]) -> Iterable[str]:
         obj: Any = change.new or change.old  # One of the two is there.
-        meta = obj.metadata
-        key = meta.annotations.get(EXECUTION_ANNOTATION)
-        if key is None and NAMESPACE_LABEL in meta.labels:
-            key = f"{meta.labels[NAMESPACE_LABEL]}/{meta.labels.get(EXECUTION_LABEL, '')}"
-        owner = self._latest.get(key) if key else None
-        if owner is not None and needs_attention(owner):
-            yield owner.metadata.key
+        owner = owner_of(obj.metadata)
+        wfe = self._latest.get(owner.key) if owner else None
+        if wfe is not None and needs_attention(wfe):
+            yield wfe.metadata.key
         if change.new is None:
-            yield from self._latest.waiting(meta.name)
+            yield from self._latest.waiting(obj.metadata.name)
 
     async def reconcile(self, key: str) -> Result | None:
         """One pass over an object.

@@ -1,5 +1,6 @@
 """What can run a workflow, behind one protocol."""
 
+from kubernaut.workflowexecution.engines._children import owner_of
 from kubernaut.workflowexecution.engines._engine import Child, ChildState, Engine, Failure, Owner
 from kubernaut.workflowexecution.engines._job import JobEngine
 from kubernaut.workflowexecution.engines._job_kinds import JOB_EVENTS, JOB_PODS, JOBS, Job
@@ -27,4 +28,5 @@ __all__ = [
     "PipelineRun",
     "TaskRun",
     "TektonEngine",
+    "owner_of",
 ]

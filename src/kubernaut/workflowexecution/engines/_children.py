@@ -3,7 +3,15 @@
 import math
 from typing import TypeVar
 
-from kubernaut.kubernetes import Client, KubernetesObject, ObjectMeta, Reflector, Resource, Store
+from kubernaut.kubernetes import (
+    Client,
+    KubernetesObject,
+    ObjectMeta,
+    Reflector,
+    Resource,
+    Store,
+    controller_of,
+)
 from kubernaut.workflowexecution._names import (
     EXECUTION_ANNOTATION,
     EXECUTION_LABEL,
@@ -63,8 +71,8 @@ def seconds_left(run: Run, now: float) -> int | None:
 
 def controlled_by(obj: KubernetesObject, uid: str | None) -> bool:
     """Whether the object that controls `obj` has this uid."""
-    owners = obj.metadata.owner_references
-    return uid is not None and any(owner.controller and owner.uid == uid for owner in owners)
+    owner = controller_of(obj)
+    return uid is not None and owner is not None and owner.uid == uid
 
 
 def one_line(text: str) -> str:

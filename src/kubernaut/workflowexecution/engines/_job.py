@@ -8,24 +8,19 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from kubernaut.kubernetes import (
-    ApiError,
     Client,
-    ConflictError,
-    InvalidError,
     KubernetesError,
-    NotFoundError,
     Reflector,
     Source,
 )
 from kubernaut.workflowexecution._api import EngineName
 from kubernaut.workflowexecution._run import Run
-from kubernaut.workflowexecution.engines._children import controlled_by, owner_of, reflector_of
+from kubernaut.workflowexecution.engines._children import owner_of, reflector_of
 from kubernaut.workflowexecution.engines._engine import Child, ChildState, Failure
 from kubernaut.workflowexecution.engines._job_failure import (
     CREATED,
@@ -47,6 +42,7 @@ from kubernaut.workflowexecution.engines._job_kinds import (
     JobPod,
 )
 from kubernaut.workflowexecution.engines._job_manifest import job_of
+from kubernaut.workflowexecution.engines._objects import ObjectEngine
 
 log = logging.getLogger("kubernaut.workflowexecution")
 
@@ -55,7 +51,7 @@ _USUAL: Final = ("Scheduled", "Pulling", "Pulled", "Created", "Started", "Killin
 """What is told of every pod, and explains nothing: left out by the server."""
 
 
-class JobEngine:
+class JobEngine(ObjectEngine[Job]):
     """Runs workflows as Jobs.
 
     Args:
@@ -67,32 +63,22 @@ class JobEngine:
     name: EngineName = "job"
 
     def __init__(self, client: Client, children: Source[Job], namespace: str) -> None:
-        self.children: Source[Any] = children
-        self._client = client
-        self._namespace = namespace
+        super().__init__(JOBS, child_of, client, children, namespace)
 
     @staticmethod
     def reflector(client: Client, namespace: str) -> Reflector[Job]:
         """Watches the Jobs that carry our labels."""
         return reflector_of(client, JOBS, namespace)
 
-    def cached(self, name: str) -> Child | None:
-        """The child of a name as last seen by the watch; only one that carries our labels."""
-        job = self.children.store.get(f"{self._namespace}/{name}")
-        return child_of(job) if job else None
-
     async def observe(self, name: str) -> Child | None:
         """The child of a name as it is now, whosever it is; None where there is none.
 
         `retries` is known of a child that is over, as far as its events are still there.
         """
-        try:
-            job = await self._client.get(JOBS, name, self._namespace)
-        except NotFoundError:
-            return None
-        child = child_of(job)
-        if not child.is_over:
+        child = await super().observe(name)
+        if child is None or not child.is_over:
             return child
+        job = cast(Job, child.seen)
         try:
             about = f"regarding.kind=Job,regarding.name={name},reason={CREATED}"
             return replace(child, retries=retries_of(events_of(job, await self._events(about))))
@@ -128,18 +114,7 @@ class JobEngine:
             "metadata": {"annotations": {STOPPED_ANNOTATION: "true" if begun else NO_PODS}},
             "spec": {"suspend": True},
         }
-        try:
-            await self._client.patch(
-                JOBS, child.name, body, namespace=self._namespace, uid=child.uid
-            )
-        except NotFoundError:
-            return
-        except ApiError as refusal:
-            if not isinstance(refusal, ConflictError | InvalidError):
-                raise
-            now = await self.observe(child.name)
-            if now is not None and now.uid == child.uid and not now.is_over:
-                raise
+        await self._end(child, body)
 
     async def cleanup(self, name: str, uid: str | None) -> bool:
         """Delete a Job and its pods; whether none of them is left.
@@ -148,35 +123,16 @@ class JobEngine:
         belong to the Job that has the name now, if there is one. (Who deletes a Job without its
         pods, as a plain DELETE does, leaves the ended ones for good.)
         """
-        if uid is not None:
-            try:
-                await self._client.delete(
-                    JOBS, name, namespace=self._namespace, uid=uid, propagation="Foreground"
-                )
-            except (NotFoundError, ConflictError):
-                pass  # Ours is gone; a conflict says that another has the name.
-            else:
-                return False
+        if await self._delete(name, uid):
+            return False
         pods = await self._pods(f"{JOB_NAME_LABEL}={name}")
-        left = [pod for pod in pods if not pod.is_over]
-        if not left:
-            return True
-        now = await self.observe(name)
-        return now is not None and all(controlled_by(pod, now.uid) for pod in left)
+        return await self._is_free(name, (pod for pod in pods if not pod.is_over))
 
     async def _pods(self, label_selector: str) -> list[JobPod]:
-        pages = self._client.list(
-            JOB_PODS, namespace=self._namespace, label_selector=label_selector
-        )
-        async with aclosing(pages):
-            return [pod async for page in pages for pod in page.items]
+        return await self._list(JOB_PODS, label_selector=label_selector)
 
     async def _events(self, field_selector: str) -> list[JobEvent]:
-        pages = self._client.list(
-            JOB_EVENTS, namespace=self._namespace, field_selector=field_selector
-        )
-        async with aclosing(pages):
-            return [event async for page in pages for event in page.items]
+        return await self._list(JOB_EVENTS, field_selector=field_selector)
 
 
 def child_of(job: Job) -> Child:

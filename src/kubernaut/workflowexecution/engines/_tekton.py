@@ -6,15 +6,12 @@
   TaskRun by its name, so a new PipelineRun of the same name would end with the work of the old.
 """
 
-from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Final, cast
+from http import HTTPStatus
+from typing import Final, cast
 
 from kubernaut.kubernetes import (
-    ApiError,
     Client,
-    ConflictError,
-    InvalidError,
     NotFoundError,
     Reflector,
     Source,
@@ -24,6 +21,7 @@ from kubernaut.workflowexecution._api import EngineName
 from kubernaut.workflowexecution._run import Run
 from kubernaut.workflowexecution.engines._children import controlled_by, owner_of, reflector_of
 from kubernaut.workflowexecution.engines._engine import Child, ChildState, Failure
+from kubernaut.workflowexecution.engines._objects import ObjectEngine
 from kubernaut.workflowexecution.engines._tekton_failure import TALLY, failure_of
 from kubernaut.workflowexecution.engines._tekton_kinds import (
     PIPELINE_RUN_LABEL,
@@ -39,10 +37,9 @@ _CANCEL: Final = "Cancelled"
 _STOPPING: Final = frozenset({_CANCEL, "CancelledRunFinally"})
 """What ends tasks that run; after `StoppedRunFinally` they go on, only no other starts."""
 _STATES: Final[dict[str, ChildState]] = {"True": "Succeeded", "False": "Failed"}
-_BAD_REQUEST: Final = 400
 
 
-class TektonEngine:
+class TektonEngine(ObjectEngine[PipelineRun]):
     """Runs workflows as PipelineRuns.
 
     Args:
@@ -54,26 +51,12 @@ class TektonEngine:
     name: EngineName = "tekton"
 
     def __init__(self, client: Client, children: Source[PipelineRun], namespace: str) -> None:
-        self.children: Source[Any] = children
-        self._client = client
-        self._namespace = namespace
+        super().__init__(PIPELINE_RUNS, child_of, client, children, namespace)
 
     @staticmethod
     def reflector(client: Client, namespace: str) -> Reflector[PipelineRun]:
         """Watches the PipelineRuns that carry our labels."""
         return reflector_of(client, PIPELINE_RUNS, namespace)
-
-    def cached(self, name: str) -> Child | None:
-        """The child of a name as last seen by the watch; only one that carries our labels."""
-        run = self.children.store.get(f"{self._namespace}/{name}")
-        return child_of(run) if run else None
-
-    async def observe(self, name: str) -> Child | None:
-        """The child of a name as it is now, whosever it is; None where there is none."""
-        try:
-            return child_of(await self._client.get(PIPELINE_RUNS, name, self._namespace))
-        except NotFoundError:
-            return None
 
     async def create(self, run: Run) -> Child:
         """Create a PipelineRun."""
@@ -99,22 +82,8 @@ class TektonEngine:
         """Cancel it: Tekton ends its tasks, and their TaskRuns stay."""
         if child.is_over or child.stopping:
             return
-        body = {"spec": {"status": _CANCEL}}
-        try:
-            await self._client.patch(
-                PIPELINE_RUNS, child.name, body, namespace=self._namespace, uid=child.uid
-            )
-        except NotFoundError:
-            return
-        except ApiError as refusal:
-            # Tekton's webhook answers 400 once a run is complete; another uid is 409 or 422.
-            if refusal.status != _BAD_REQUEST and not isinstance(
-                refusal, ConflictError | InvalidError
-            ):
-                raise
-            now = await self.observe(child.name)
-            if now is not None and now.uid == child.uid and not now.is_over:
-                raise
+        # Tekton's webhook answers 400 once a run is complete.
+        await self._end(child, {"spec": {"status": _CANCEL}}, moot=[HTTPStatus.BAD_REQUEST])
 
     async def cleanup(self, name: str, uid: str | None) -> bool:
         """Delete a PipelineRun and its TaskRuns; whether none of them is left.
@@ -122,31 +91,10 @@ class TektonEngine:
         What is left are TaskRuns that are labelled with the name and do not belong to the
         PipelineRun that has the name now, if there is one.
         """
-        if uid is not None:
-            try:
-                await self._client.delete(
-                    PIPELINE_RUNS,
-                    name,
-                    namespace=self._namespace,
-                    uid=uid,
-                    propagation="Foreground",
-                )
-            except (NotFoundError, ConflictError):
-                pass  # Ours is gone; a conflict says that another has the name.
-            else:
-                return False
-        left = await self._task_runs(name)
-        if not left:
-            return True
-        now = await self.observe(name)
-        return now is not None and all(controlled_by(task, now.uid) for task in left)
-
-    async def _task_runs(self, name: str) -> list[TaskRun]:
-        pages = self._client.list(
-            TASK_RUNS, namespace=self._namespace, label_selector=f"{PIPELINE_RUN_LABEL}={name}"
-        )
-        async with aclosing(pages):
-            return [task async for page in pages for task in page.items]
+        if await self._delete(name, uid):
+            return False
+        left = await self._list(TASK_RUNS, label_selector=f"{PIPELINE_RUN_LABEL}={name}")
+        return await self._is_free(name, left)
 
 
 def child_of(run: PipelineRun) -> Child:
