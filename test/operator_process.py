@@ -2,14 +2,11 @@
 
 import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx2
 import psutil
@@ -18,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from kubernaut.local import LocalCluster
 from kubernaut.workflowexecution import rbac
 from test.datastorage_service import free_port
-from test.polling import wait_for
+from test.program import Program
 
 NAMESPACE = "kubernaut-system"
 ACCOUNT = "workflowexecution-operator"
@@ -45,7 +42,7 @@ def install(
         assert answer.status in (201, 409), answer
 
 
-class OperatorProcess:
+class OperatorProcess(Program):
     """One `kubernaut operator run`, with the rights that are shipped.
 
     Args:
@@ -69,7 +66,6 @@ class OperatorProcess:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.health_port, self.metrics_port = free_port(), free_port()
-        self.log_path = directory / f"operator-{self.health_port}.log"
         sections: dict[str, dict[str, Any]] = {
             "datastorage": {"url": datastorage, "journal_directory": directory / "journal"},
             "controller": {
@@ -86,7 +82,7 @@ class OperatorProcess:
         }
         for section, values in (settings or {}).items():
             sections.setdefault(section, {}).update(values)
-        self._environment = {
+        variables = {
             name: value
             for name, value in os.environ.items()
             # Compiling all modules at each start would take longer than the start.
@@ -95,38 +91,13 @@ class OperatorProcess:
         for section, values in sections.items():
             for name, value in values.items():
                 text = value if isinstance(value, str | Path) else json.dumps(value)
-                self._environment[f"{PREFIX}{section}__{name}".upper()] = str(text)
-        self._program = program or [sys.executable, "-m", "kubernaut", "operator", "run"]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *, wait: bool = True) -> Self:
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._program,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        if wait:
-            wait_for(self.is_ready, timeout=60, what="a ready operator")
-        return self
-
-    def is_ready(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise AssertionError(f"the operator ended: {self.log()[-4000:]}")
-        try:
-            url = f"http://127.0.0.1:{self.health_port}/readyz"
-            return httpx2.get(url, trust_env=False, timeout=5).status_code == 200
-        except httpx2.TransportError:
-            return False
-
-    def log(self) -> str:
-        return self.log_path.read_text(errors="replace")
-
-    def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+                variables[f"{PREFIX}{section}__{name}".upper()] = str(text)
+        super().__init__(
+            program or [sys.executable, "-m", "kubernaut", "operator", "run"],
+            variables,
+            directory / f"operator-{self.health_port}.log",
+            f"http://127.0.0.1:{self.health_port}/readyz",
+        )
 
     def metric(self, name: str, /, **labels: str) -> float:
         """The value of one sample; 0 where there is none."""
@@ -138,55 +109,11 @@ class OperatorProcess:
                     return float(sample.value)
         return 0.0
 
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash or an out-of-memory kill does."""
-        self.signal(signal.SIGKILL)
-        self.wait()
-
-    def wait(self, timeout: float = 60) -> int:
-        assert self.process is not None
-        return self.process.wait(timeout)
-
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        self.signal(signal.SIGTERM)
-        return self.wait()
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def memory(self) -> int:
-        """Resident bytes of the process."""
-        assert self.process is not None
-        return int(psutil.Process(self.process.pid).memory_info().rss)
-
     def cpu(self) -> float:
         """Seconds of CPU that the process has used."""
         assert self.process is not None
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
-
-    def end(self) -> None:
-        """Whatever it does, it is gone after this."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(30)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
 
 
 StartOperator = Callable[..., OperatorProcess]

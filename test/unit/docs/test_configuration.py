@@ -1,33 +1,22 @@
 """The page on the configuration and the settings are the same."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import pytest
 import yaml
-from pydantic import BaseModel, SecretStr
-from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
+from pydantic import SecretStr
 
 from kubernaut.datastorage import Settings, load_settings
 from kubernaut.datastorage.settings import ENVIRONMENT_PREFIX
+from test.unit.docs.declared import Declared, fields_of
 from test.unit.docs.pages import blocks, codes, read, rows
 
 PAGE: Final = "reference/configuration"
 
 
-class Setting(NamedTuple):
-    path: tuple[str, ...]
-    field: FieldInfo
-
-    @property
-    def name(self) -> str:
-        return ".".join(to_camel(part) for part in self.path)
-
-    @property
-    def variable(self) -> str:
-        return ENVIRONMENT_PREFIX + "__".join(self.path).upper()
+class Setting(Declared):
+    prefix = ENVIRONMENT_PREFIX
 
     @property
     def default(self) -> str:
@@ -66,16 +55,7 @@ class Setting(NamedTuple):
         return 9 if "port" in self.path[-1] else "postgresql://elsewhere"
 
 
-def settings(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Setting]:
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from settings(inner, (*path, name))
-        else:
-            yield Setting((*path, name), field)
-
-
-SETTINGS: Final = list(settings())
+SETTINGS: Final = [Setting(*found) for found in fields_of(Settings)]
 DOCUMENTED: Final = {codes(row[0])[0]: row for row in rows(read(PAGE))}
 
 

@@ -1,44 +1,30 @@
 """The pages on the operator and its settings, metrics, log lines and rights are the same."""
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel
-from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
 
 from kubernaut.workflowexecution import Settings, load_settings, rbac
 from kubernaut.workflowexecution._metrics import OperatorMetrics
 from kubernaut.workflowexecution._permissions import PERMISSIONS, Place
 from kubernaut.workflowexecution._sections import listen_address, seconds_of
 from kubernaut.workflowexecution._settings import ENVIRONMENT_PREFIX
+from test.unit.docs.declared import Declared, fields_of, log_lines_of
 from test.unit.docs.pages import ROOT, all_pages, blocks, codes, read, rows, table
 
 CONFIGURATION: Final = "reference/operator-configuration"
 METRICS: Final = read("reference/operator-metrics")
 SOURCES: Final = ROOT / "src/kubernaut/workflowexecution"
-LEVELS: Final = {"debug", "info", "warning", "error", "critical", "exception"}
 METRIC_COLUMNS: Final = 4
 LABEL_COLUMNS: Final = 2
 
 
-class Setting(NamedTuple):
-    path: tuple[str, ...]
-    field: FieldInfo
-
-    @property
-    def name(self) -> str:
-        return ".".join(to_camel(part) for part in self.path)
-
-    @property
-    def variable(self) -> str:
-        return ENVIRONMENT_PREFIX + "__".join(self.path).upper()
+class Setting(Declared):
+    prefix = ENVIRONMENT_PREFIX
 
     @property
     def is_duration(self) -> bool:
@@ -78,16 +64,7 @@ class Setting(NamedTuple):
         return special.get(self.path[-1].rpartition("_")[2], "elsewhere")
 
 
-def settings(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Setting]:
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from settings(inner, (*path, name))
-        else:
-            yield Setting((*path, name), field)
-
-
-SETTINGS: Final = list(settings())
+SETTINGS: Final = [Setting(*found) for found in fields_of(Settings)]
 DOCUMENTED: Final = {codes(row[0])[0]: row for row in rows(read(CONFIGURATION))}
 
 
@@ -212,27 +189,13 @@ def test_no_page_names_a_metric_that_does_not_exist() -> None:
         assert named <= known, path
 
 
-def written_lines() -> Iterator[tuple[str, str, frozenset[str]]]:
-    """Message, level and members of every call of a structured log."""
-    for path in SOURCES.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(
-                    func=ast.Attribute(value=ast.Name(id="log"), attr=level),
-                    args=[ast.Constant(value=str(message))],
-                    keywords=keywords,
-                ) if level in LEVELS:
-                    members = {keyword.arg for keyword in keywords if keyword.arg}
-                    yield message, level, frozenset(members - {"exc_info"})
-
-
 def test_every_line_is_documented_with_its_level_and_members() -> None:
     page = read("reference/operator-logs")
     documented = {
         (codes(row[0])[0], row[1], frozenset(codes(row[2])))
         for row in table(page, "Messages about the process")
     }
-    assert documented == set(written_lines())
+    assert documented == log_lines_of(SOURCES)
 
 
 def test_every_logger_is_documented() -> None:
