@@ -5,7 +5,6 @@ PipelineRuns and Jobs are completed here by hand, as Tekton and the Job controll
 
 import json
 import ssl
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +15,7 @@ from kubernaut.local import LocalCluster
 from kubernaut.local.cluster import Answer
 from kubernaut.workflowexecution import lock_name
 from test.datastorage_service import DataStorageProcess
+from test.kubernetes_cluster import new_namespace
 from test.polling import wait_for
 
 Object = dict[str, Any]
@@ -350,10 +350,7 @@ def new_executions(
     cluster: LocalCluster, execution_namespace: str = "kubernaut-workflows"
 ) -> Executions:
     """In a new namespace."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    answer = cluster.api("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    assert answer.status == 201, answer
-    return Executions(cluster, name, execution_namespace)
+    return Executions(cluster, new_namespace(cluster), execution_namespace)
 
 
 class Trails:

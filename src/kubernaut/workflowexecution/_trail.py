@@ -70,23 +70,17 @@ class Trail:
 
     Args:
         store: where events are recorded.
-        wake: called with the key of an object whose standing may have changed, on the event loop.
     """
 
-    def __init__(self, store: AuditStore, wake: Callable[[str], object] | None = None) -> None:
+    def __init__(self, store: AuditStore) -> None:
         self._store = store
-        self._wake = wake
+        self._wake: Callable[[str], object] | None = None
         self._ledgers: dict[str, _Ledger] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def wakes(self, wake: Callable[[str], object]) -> None:
-        """Call `wake` with the key of an object whose standing may have changed."""
+        """Call `wake`, on the event loop, with the key of an object that may stand otherwise."""
         self._wake = wake
-
-    @property
-    def pending(self) -> int:
-        """How many objects have events that are recorded and not acknowledged."""
-        return sum(bool(ledger.pending) for ledger in self._ledgers.values())
 
     async def ensure(self, wfe: WorkflowExecution) -> TrailState:
         """Record what a stored object owes and this process has not recorded; say how it stands.
