@@ -24,10 +24,11 @@ from typing import Any, Final, Self
 import httpx2
 import psutil
 
-from benchmarks.processes import Service, free_port, services
+from benchmarks.processes import Service, services
 from benchmarks.worker import ROOT, say
 from kubernaut.datastorage import migrate
 from kubernaut.local import LocalCluster, PostgresServer
+from kubernaut.local._port import free_port
 from kubernaut.local.cluster import tekton_kinds
 from kubernaut.workflowexecution import crd, rbac
 

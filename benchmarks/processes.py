@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import msgspec
 import psutil
 
 from benchmarks.worker import ROOT
+from kubernaut.local._port import free_port
 
 _PREFIX: Final = "KUBERNAUT_DATASTORAGE_"
 _START_SECONDS: Final = 60
@@ -161,11 +161,3 @@ def _family_cpu(process: psutil.Process) -> float:
         except psutil.NoSuchProcess:  # It ended just now.
             continue
     return used
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,18 +10,12 @@ from typing import Any
 
 import httpx2
 
+from kubernaut.local._port import free_port
 from test.program import Program
 
 EVENTS = "/api/v1/audit/events"
 BATCH = f"{EVENTS}/batch"
 VERIFY = "/api/v1/audit/verify-chain"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class DataStorageProcess(Program):

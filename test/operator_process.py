@@ -13,8 +13,8 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from kubernaut.local import LocalCluster
+from kubernaut.local._port import free_port
 from kubernaut.workflowexecution import rbac
-from test.datastorage_service import free_port
 from test.program import Program
 
 NAMESPACE = "kubernaut-system"

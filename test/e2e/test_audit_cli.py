@@ -16,10 +16,11 @@ import pytest
 
 from kubernaut.audit import Client, ServerProblemError
 from kubernaut.cli._audit_tail import Window
+from kubernaut.local._port import free_port
 from test import audit_command
 from test.answering_server import Answer, AnsweringServer, Received
 from test.audit_command import COMMAND, SECONDS, environment
-from test.datastorage_service import BATCH, EVENTS, DataStorageProcess, StartService, free_port
+from test.datastorage_service import BATCH, EVENTS, DataStorageProcess, StartService
 from test.polling import wait_for
 
 FAST = ("--interval", "0.1")

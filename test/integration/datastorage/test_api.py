@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from kubernaut.audit import uuid7
+from kubernaut.local._port import free_port
 from test.datastorage_service import BATCH, EVENTS, VERIFY, DataStorageProcess, StartService
 
 MINIMAL = {"event_category": "workflow", "event_action": "workflow.started"}
@@ -276,8 +277,6 @@ def test_verify_chain_names_a_bad_request(shared: DataStorageProcess, body: Any,
 
 
 def test_metrics_can_have_a_port_of_their_own(start_service: StartService) -> None:
-    from test.datastorage_service import free_port  # noqa: PLC0415
-
     port = free_port()
     service = start_service(server={"metrics_port": port})
     text = service.client.get(f"http://127.0.0.1:{port}/metrics").text

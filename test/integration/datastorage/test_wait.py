@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from kubernaut.local import PostgresServer
-from test.datastorage_service import free_port
+from kubernaut.local._port import free_port
 from test.polling import wait_for
 
 WAITING = "waiting for the database and its schema"

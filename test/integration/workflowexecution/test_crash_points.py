@@ -221,12 +221,12 @@ def worth_dying_at(story: Story, passed: list[str]) -> list[str]:
 def test_a_kill_at_every_point(
     name: str,
     bare_cluster: LocalCluster,
-    trail_service: DataStorageProcess,
+    shared: DataStorageProcess,
     tmp_path: Path,
     report: Report,
 ) -> None:
     story = STORIES[name]
-    stage = Stage(bare_cluster, trail_service, tmp_path)
+    stage = Stage(bare_cluster, shared, tmp_path)
     points = worth_dying_at(story, stage.live(story, ""))
 
     def survives(point: str) -> str | None:

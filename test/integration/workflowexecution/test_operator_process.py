@@ -20,8 +20,9 @@ import httpx2
 import pytest
 
 from kubernaut.local import LocalCluster
+from kubernaut.local._port import free_port
 from kubernaut.workflowexecution import crd
-from test.datastorage_service import DataStorageProcess, free_port
+from test.datastorage_service import DataStorageProcess
 from test.operator_process import ACCOUNT, OperatorProcess, StartOperator, install
 from test.polling import wait_for
 from test.workflow_executions import Executions, Trails, new_executions
