@@ -15,13 +15,13 @@ import psycopg
 from kubernaut.workflowexecution import lock_name
 from test.datastorage_service import DataStorageProcess
 from test.integration.workflowexecution.expected_trail import assert_trail
+from test.integration.workflowexecution.watched import Watched
 from test.polling import wait_for
 from test.workflow_executions import (
     COMPLETED,
     FAILED,
     GROUP,
     Executions,
-    HistoryExpiredError,
     Object,
     Trails,
 )
@@ -126,11 +126,13 @@ class ManyExecutions:
 
     @contextmanager
     def creating(self) -> Iterator[None]:
-        """Create all of them meanwhile."""
-        with ThreadPoolExecutor(1) as pool:
+        """Create all of them meanwhile, and see every child that comes, also if it goes again."""
+        with Watched(self._executions, self._plural) as seen, ThreadPoolExecutor(1) as pool:
             done = pool.submit(self.create)
             yield
             done.result()
+        self._note(seen.states())
+        self._version = seen.version
 
     def objects(self) -> dict[str, Object]:
         """Those that there are, by name."""
@@ -245,10 +247,8 @@ class ManyExecutions:
         }
         self._children()
         if self._version:
-            # A slow machine outlives the history; then what was seen all the time has to do.
-            with suppress(HistoryExpiredError):
-                history = self._executions.history(self._version, self._plural)
-                self._note(event["object"] for event in history if event["type"] == "ADDED")
+            history = self._executions.history(self._version, self._plural)
+            self._note(event["object"] for event in history)
         children: dict[str, list[Object]] = {name: [] for name in self.names}
         for child in self._created.values():
             if _owner(child) in children:

@@ -162,10 +162,10 @@ def test_datastorage_down_from_before_the_start_delays_nothing_but_audit_recorde
     start_operator(execution=settings, controller=ALONE, datastorage=chains.service.url)
     many = ManyExecutions(own_executions, 20)
     began = int(time.time())
-    many.create()
-    many.wait_running(10)
-    many.finish(many.names)
-    many.wait_ended(10)
+    with many.creating():
+        many.wait_running(10)
+        many.finish(many.names)
+        many.wait_ended(10)
 
     def pending() -> dict[str, Object]:
         return {name: condition(wfe) for name, wfe in many.objects().items()}

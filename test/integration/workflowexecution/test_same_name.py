@@ -17,13 +17,13 @@ from kubernaut.local import LocalCluster
 from kubernaut.workflowexecution import lock_name
 from test.integration.workflowexecution.expected_trail import assert_trail
 from test.integration.workflowexecution.real_tekton import (
-    Watched,
     of_run,
     pipeline,
     simulated,
     task,
     texts,
 )
+from test.integration.workflowexecution.watched import Watched
 from test.workflow_executions import COMPLETED, FAILED, Executions, Object, Trails
 
 TURNS: Final = 50

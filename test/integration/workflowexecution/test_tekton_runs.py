@@ -13,7 +13,6 @@ from kubernaut.local import LocalCluster
 from kubernaut.workflowexecution import lock_name
 from test.integration.workflowexecution.expected_trail import assert_trail
 from test.integration.workflowexecution.real_tekton import (
-    Watched,
     of_run,
     patch_run,
     pipeline,
@@ -21,6 +20,7 @@ from test.integration.workflowexecution.real_tekton import (
     task,
     wait_step,
 )
+from test.integration.workflowexecution.watched import Watched
 from test.operator_process import OperatorProcess
 from test.polling import wait_for
 from test.workflow_executions import COMPLETED, FAILED, STARTED, Executions, Object, Trails
