@@ -9,6 +9,7 @@ import base64
 import contextlib
 import os
 import signal
+import socket
 import tempfile
 import time
 import urllib.request
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
+from urllib.parse import urlsplit
 
 import yaml
 from podman import ROOT, environment, fail, quiet, say
@@ -61,13 +63,22 @@ def test(wheelhouse: str) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with _cleaned_up():
-        for step in (_start, _commands, _containers, _operator, _tests):
+        for step in (_recognised, _start, _commands, _containers, _operator, _tests):
             started = time.monotonic()
             step()
             minutes = (time.monotonic() - started) / 60
             say(f"{step.__name__.strip('_')}: {minutes:.1f} minutes")
     _nothing_is_left()
     say("every command of the report does what it should")
+
+
+def _recognised() -> None:
+    """The tests know the stack by its labels, not by what listens where it would."""
+    from test.compose_stack import running_stack  # noqa: PLC0415  (when it is its turn)
+
+    with socket.create_server(("127.0.0.1", urlsplit(_HEALTH).port or 0)):
+        if found := running_stack():
+            fail(f"this is not the stack: {found.container} at {found.url}")
 
 
 def _start() -> None:
