@@ -1,5 +1,6 @@
 """Plain requests to the API server, for a cluster's own needs, tests and scripts."""
 
+import contextlib
 import http.client
 import json
 import ssl
@@ -15,7 +16,7 @@ _SECONDS: Final = 30.0
 
 @dataclass(frozen=True)
 class Answer:
-    """A status code and what came with it: JSON as Python's values, anything else as text."""
+    """A status code and what came with it: a JSON document as Python's values, else the text."""
 
     status: int
     body: Any
@@ -83,5 +84,6 @@ class ApiRequests:
         finally:
             connection.close()
         if "json" in answer.headers.get("Content-Type", ""):
-            return Answer(answer.status, json.loads(content))
+            with contextlib.suppress(ValueError):  # A watch is a document a line, or none.
+                return Answer(answer.status, json.loads(content))
         return Answer(answer.status, content)
