@@ -9,7 +9,7 @@ from kubernaut.kubernetes import (
     ClientConfig,
     KubernetesError,
     KubernetesObject,
-    NotFoundError,
+    NotServedError,
     Resource,
 )
 from kubernaut.workflowexecution import WORKFLOW_EXECUTIONS, crd
@@ -68,6 +68,6 @@ async def _is_served(client: Client) -> bool:
     try:
         async for _ in client.list(WORKFLOW_EXECUTIONS, limit=1):
             return True
-    except NotFoundError:
+    except NotServedError:
         return False
     return True

@@ -20,6 +20,7 @@ from kubernaut.kubernetes import (
     ForbiddenError,
     KubernetesError,
     NotFoundError,
+    NotServedError,
     TransportError,
     UnauthorizedError,
 )
@@ -120,7 +121,7 @@ def described(error: KubernetesError, server: str) -> str:
     match error:
         case TransportError():
             return f"no answer from {server}: {error}; does the cluster run?"
-        case NotFoundError(details=None):
+        case NotServedError():
             return (
                 f"{server} does not know WorkflowExecutions: kubernaut operator crd | kubectl apply"
                 " -f -"
@@ -138,9 +139,7 @@ async def read(client: Client, name: str, namespace: str) -> WorkflowExecution:
     """One WorkflowExecution; if there is none, the command ends and names similar ones."""
     try:
         found = await client.get(WORKFLOW_EXECUTIONS, name, namespace)
-    except NotFoundError as error:
-        if error.details is None:
-            raise
+    except NotFoundError:
         fail(await _not_found(client, name, namespace))
     return found
 

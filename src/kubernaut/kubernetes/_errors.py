@@ -119,7 +119,14 @@ class ForbiddenError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """404: no such object, or no such resource (`details` is None then)."""
+    """404: no such object, or no such namespace; `details` names it."""
+
+
+class NotServedError(ApiError):
+    """404 for a path, and not for an object: no such resource is served here, or not yet.
+
+    It says nothing of objects: a proxy, or an API server that has just started, may say it too.
+    """
 
 
 class ConflictError(ApiError):
@@ -188,6 +195,8 @@ def error_of_status(status: Status, code: int, retry_after: float | None = None)
     if kind is None:
         unavailable = code >= HTTPStatus.INTERNAL_SERVER_ERROR
         kind = ServerUnavailableError if unavailable else ApiError
+    if kind is NotFoundError and not (status.details and status.details.name):
+        kind = NotServedError
     if retry_after is None and status.details and status.details.retry_after_seconds:
         retry_after = float(status.details.retry_after_seconds)
     return kind(code, reason, status.message or _phrase(code), status.details, retry_after)

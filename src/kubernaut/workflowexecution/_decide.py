@@ -9,6 +9,7 @@ What it keeps to:
 - Nothing is created before the finalizer is stored, and nothing is created on a locked target.
 - A child that is not ours is never stopped and never deleted, but for one whose owner is gone.
 - "There is no child" and "it is another's" are believed only of a live look, never of a cache.
+- A creation that is not allowed is believed only if it is not allowed some seconds later either.
 - Every deadline is computed from stored fields.
 - An object goes away only after its trail is stored, or after a bypass that is audited.
 """
@@ -70,7 +71,8 @@ class Seen:
         child_owner_exists: whether the owner of a stranger's child exists; known where it is over
             and was read live.
         failure: why our failed child failed, where that was asked.
-        refusal: why the engine refused to create the child.
+        refusal: why the child was not created.
+        refused_since: since when that is so, where the API server may merely not know better yet.
         siblings: the other unreleased or unfinished objects on the same target.
         clean: nothing is left of our child.
         trail: how far the audit trail of the stored status is.
@@ -84,6 +86,7 @@ class Seen:
     child_owner_exists: bool | None = None
     failure: Failure | None = None
     refusal: Failure | None = None
+    refused_since: datetime | None = None
     siblings: Sequence[WorkflowExecution] = ()
     clean: bool = False
     trail: TrailState
@@ -202,9 +205,20 @@ class _Case:
                 Failure(reason="UnsupportedEngine", message=text, was_execution_failure=False)
             )
         if self.seen.refusal is not None:
-            return self._not_started(self.seen.refusal)
+            return self._refused(self.seen.refusal)
         ending = self._ended_before(run)
         return ending if ending is None or self.seen.live else Observe()
+
+    def _refused(self, refusal: Failure) -> Step:
+        """The child was not created."""
+        since = self.seen.refused_since
+        if since is not None:
+            believed = since + timedelta(seconds=self.policy.refusal_patience)
+            if self.now < believed:
+                _status.pending(self.draft)
+                again = self.now + timedelta(seconds=_SOON)
+                return self._store_or_wait([min(again, believed)])
+        return self._not_started(refusal)
 
     def _ended_before(self, run: Run) -> Step | None:
         """It was cancelled, or its time is over."""

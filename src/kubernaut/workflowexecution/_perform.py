@@ -8,7 +8,7 @@
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from kubernaut.kubernetes import (
     AlreadyExistsError,
     ApiError,
     Client,
+    Clock,
     ConflictError,
     EventRecorder,
     ForbiddenError,
@@ -62,12 +63,8 @@ _LOG: Final = logging.getLogger("kubernaut.workflowexecution")
 _CLEANING: Final = 1.0
 """Seconds until another look at a deletion that is under way; its end is told by a watch."""
 _JOURNAL_PAUSE: Final = 30.0
-_REFUSED: Final = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-)
+_PERHAPS_REFUSED: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+_REFUSED: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, *_PERHAPS_REFUSED)
 
 
 @dataclass(slots=True)
@@ -105,6 +102,7 @@ class Performer:
         recorder: of Events.
         metrics: of the operator.
         policy: times and defaults.
+        clock: where the time comes from.
     """
 
     def __init__(  # noqa: PLR0913  (its parts)
@@ -116,6 +114,7 @@ class Performer:
         recorder: EventRecorder,
         metrics: OperatorMetrics,
         policy: Policy,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._latest = latest
@@ -123,6 +122,8 @@ class Performer:
         self._recorder = recorder
         self._metrics = metrics
         self._policy = policy
+        self._clock = clock
+        self._refused: dict[str, datetime] = {}  # By uid: since when.
 
     async def do(self, step: Step, now: Pass) -> None:  # noqa: C901  (a case for each step)
         """Do one step.
@@ -216,12 +217,18 @@ class Performer:
         try:
             child = await engine.create(run)
         except AlreadyExistsError:
+            self._refused.pop(now.wfe.metadata.uid, None)
             await self._observe(now)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
-            now.look(refusal=refusal_of(error, run), live=True)
+            since = None
+            if error.status in _PERHAPS_REFUSED:
+                since = self._refused.setdefault(now.wfe.metadata.uid, self._time())
+                _LOG.warning("%s: not created: %s", now.wfe.metadata.key, error)
+            now.look(refusal=refusal_of(error, run), refused_since=since, live=True)
         else:
+            self._refused.pop(now.wfe.metadata.uid, None)
             self._metrics.child_created(engine.name)
             now.look(child=child, live=True, created=True)
 
@@ -252,6 +259,7 @@ class Performer:
                 "%s: phase %s -> %s", meta.key, before.phase, after.phase, extra=_fields(after)
             )
         if after.is_terminal and not before.is_terminal:
+            self._refused.pop(meta.uid, None)
             self._metrics.ended(
                 "Completed" if after.phase == "Completed" else "Failed", _took(after)
             )
@@ -353,6 +361,9 @@ class Performer:
         )
         self._trail.forget(wfe.metadata.uid)
         now.end()
+
+    def _time(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
 
 
 def _of(now: Pass) -> Engine:

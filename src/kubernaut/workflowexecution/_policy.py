@@ -16,6 +16,9 @@ class Policy:
         stalled_after: how long a running run may show no progress before it is called stalled.
         trail_timeout: how long a deletion waits for the audit trail to be stored; then it goes on,
             and that is audited.
+        refusal_patience: how long a creation that is forbidden, or whose place is not there, is
+            tried again before that is believed: an API server that has just started knows neither
+            all rights nor all kinds yet.
         settle: how long after its start a run that is still going gets `AuditRecorded` written for
             its own sake; before, it rides on other writes.
     """
@@ -25,4 +28,5 @@ class Policy:
     deadline_grace: float = 10.0
     stalled_after: float = 900.0
     trail_timeout: float = 3600.0
+    refusal_patience: float = 5.0
     settle: float = 5.0

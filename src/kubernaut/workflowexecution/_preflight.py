@@ -24,6 +24,7 @@ from kubernaut.kubernetes import (
     ForbiddenError,
     KubernetesError,
     NotFoundError,
+    NotServedError,
     UnauthorizedError,
 )
 from kubernaut.workflowexecution._api import GROUP, VERSION, WORKFLOW_EXECUTIONS, EngineName
@@ -169,7 +170,7 @@ async def _served(client: Client, group: str, version: str) -> set[str]:
     """The resources that a version of a group has; none where it is not served."""
     try:
         answer = await client.raw(f"/apis/{group}/{version}")
-    except NotFoundError:
+    except NotServedError:
         return set()
     return {each.name for each in msgspec.json.decode(answer, type=_ApiResources).resources}
 
@@ -184,7 +185,7 @@ async def _definition(client: Client) -> list[str]:
         return [f"{_CRD} has no status subresource: replace the definition: {cure}"]
     try:
         group = msgspec.json.decode(await client.raw(f"/apis/{GROUP}"), type=_ApiGroup)
-    except NotFoundError:
+    except NotServedError:
         return [f"the custom resource {_CRD} is not installed: {cure}"]
     for other in group.versions:
         if plural in await _served(client, GROUP, other.version):

@@ -89,6 +89,7 @@ class Reconciler:
             recorder=recorder,
             metrics=metrics,
             policy=policy,
+            clock=self._clock,
         )
         self._targets: weakref.WeakValueDictionary[str, asyncio.Lock] = (
             weakref.WeakValueDictionary()

@@ -23,6 +23,7 @@ from kubernaut.kubernetes import (
     Lease,
     LeaseSpec,
     NotFoundError,
+    NotServedError,
     ObjectMeta,
     Resource,
     UnauthorizedError,
@@ -78,9 +79,15 @@ async def test_errors_are_told_apart(client: Client, namespace: str) -> None:
     with pytest.raises(ConflictError):
         await client.delete(WIDGETS, "a", namespace=namespace, resource_version="1")
     unknown = Resource("test.kubernaut.ai", "v1", "gadgets", "Gadget", True, Widget)
-    with pytest.raises(NotFoundError, match="page not found") as missing:
+    with pytest.raises(NotServedError, match="page not found"):
         await client.get(unknown, "a", namespace)
-    assert missing.value.details is None
+    status = Resource("", "v1", "pods/nothing", "Pod", True, Widget)
+    with pytest.raises(NotServedError, match="could not find the requested resource"):
+        async for _ in client.list(status, namespace=namespace):
+            pass
+    with pytest.raises(NotFoundError, match=r'namespaces "nowhere" not found') as missing:
+        await client.create(WIDGETS, named("a", "nowhere"))
+    assert missing.value.details is not None
     await client.patch(WIDGETS, "a", {"spec": {"note": "x"}}, namespace=namespace)
     with pytest.raises(ConflictError):
         await client.replace(WIDGETS, made)

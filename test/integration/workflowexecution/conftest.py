@@ -46,6 +46,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def pytest_report_header() -> str:
+    """Says which DataStorage the plain cases use."""
+    if stack := running_stack():
+        stack.end()
+        return f"DataStorage: the running stack, {stack.container} at {stack.url}"
+    return "DataStorage: a process of these tests' own"
+
+
 @pytest.fixture(scope="session")
 def kinds_cluster() -> Iterator[LocalCluster]:
     """A control plane with our kind and those of Tekton; nothing runs PipelineRuns."""
@@ -60,11 +68,9 @@ def trail_service(
 ) -> Iterator[DataStorageProcess]:
     """DataStorage for the session: that of podman-compose.test.yml if it runs, else our own."""
     if stack := running_stack():
-        say(f"DataStorage: the running stack, {stack.container} at {stack.url}")
         yield stack
         stack.end()
         return
-    say("DataStorage: a process of these tests' own")
     with new_database(postgres_server) as url:
         migrate(url)
         with starting(url, tmp_path_factory.mktemp("datastorage")) as start:

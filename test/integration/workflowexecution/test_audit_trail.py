@@ -12,6 +12,7 @@ import pytest
 from kubernaut.workflowexecution import lock_name
 from test.integration.workflowexecution.expected_trail import assert_trail
 from test.operator_process import StartOperator
+from test.polling import wait_for
 from test.workflow_executions import (
     BUNDLE,
     COMPLETED,
@@ -21,6 +22,7 @@ from test.workflow_executions import (
     Object,
     Trails,
     new_executions,
+    now_text,
 )
 
 REFUSED: Final = ["workflow.failed"]
@@ -146,7 +148,9 @@ def test_events_are_in_order(
 ) -> None:
     one = own_executions
     created = one.create()["metadata"]["creationTimestamp"]
-    start_operator()  # Later than that, so that all times differ.
+    # The API has whole seconds; and all times are to differ.
+    wait_for(lambda: now_text() > created, 5, "another second")
+    start_operator()
     start = one.wait_phase("wfe", "Running")["startTime"]
     assert created < start
     one.succeed(one.target("wfe"), completionTime=later(start, 7))

@@ -212,18 +212,43 @@ def may(executions: Executions, verb: str, group: str, resource: str) -> bool:
     return bool(answer.body["status"]["allowed"])
 
 
+def let_create(executions: Executions, *, allowed: bool) -> None:
+    """Give the operator the right to create children, or take it away."""
+    place = executions.execution_namespace
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{place}/roles/{ROLE}"
+    rules = executions.cluster.api("GET", path).body["rules"]
+    for rule in rules:
+        others = [verb for verb in rule["verbs"] if verb != "create"]
+        rule["verbs"] = [*others, "create"] if allowed else others
+    executions.patch(path, {"rules": rules})
+    for group, resource in (("tekton.dev", "pipelineruns"), ("batch", "jobs")):
+        wait_for(
+            lambda: may(executions, "create", group, resource) is allowed,  # noqa: B023
+            10,
+            "the rights are changed",
+        )
+
+
+def test_a_right_that_is_there_a_moment_later_is_not_missed(
+    own_executions: Executions, start_operator: StartOperator
+) -> None:
+    """An API server that has just started refuses what it allows a moment later."""
+    one = own_executions
+    operator = start_operator()
+    let_create(one, allowed=False)
+    one.create()
+    wait_for(lambda: "wfe: not created: 403" in operator.log(), 10, "a refusal")
+    assert one.status()["phase"] == "Pending"
+    let_create(one, allowed=True)
+    one.wait_phase("wfe", "Running")
+
+
 def test_a_missing_right_is_forbidden(
     own_executions: Executions, start_operator: StartOperator, trails: Trails
 ) -> None:
     one = own_executions
     operator = start_operator()
-    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{one.execution_namespace}/roles/{ROLE}"
-    rules = one.cluster.api("GET", path).body["rules"]
-    for rule in rules:
-        rule["verbs"] = [verb for verb in rule["verbs"] if verb != "create"]
-    one.patch(path, {"rules": rules})
-    for group, resource in (("tekton.dev", "pipelineruns"), ("batch", "jobs")):
-        wait_for(lambda: not may(one, "create", group, resource), 10, "the right is gone")  # noqa: B023
+    let_create(one, allowed=False)
     for engine in ("tekton", "job"):
         details = refused(one, trails, engine)["failureDetails"]
         assert details["reason"] == "Forbidden"

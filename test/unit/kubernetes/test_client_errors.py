@@ -13,6 +13,7 @@ from kubernaut.kubernetes import (
     GoneError,
     InvalidError,
     NotFoundError,
+    NotServedError,
     ServerUnavailableError,
     TooManyRequestsError,
     TransportError,
@@ -31,7 +32,7 @@ def status(code: int, reason: str) -> bytes:
         (400, "BadRequest", ApiError, False),
         (401, "Unauthorized", UnauthorizedError, False),
         (403, "Forbidden", ForbiddenError, False),
-        (404, "NotFound", NotFoundError, False),
+        (404, "NotFound", NotServedError, False),
         (405, "MethodNotAllowed", ApiError, False),
         (408, "", ApiError, True),
         (409, "AlreadyExists", AlreadyExistsError, False),
@@ -57,7 +58,7 @@ def test_a_status_object(code: int, reason: str, kind: type[ApiError], *, retrya
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (404, NotFoundError),
+        (404, NotServedError),
         (409, ConflictError),
         (410, GoneError),
         (429, TooManyRequestsError),
@@ -84,6 +85,13 @@ def test_any_bytes_become_an_error_of_that_status(code: int, body: bytes) -> Non
 
 def test_the_status_of_http_leads() -> None:
     assert error_of_answer(503, {}, status(404, "")).status == 503
+
+
+def test_only_what_names_an_object_says_that_it_is_not_there() -> None:
+    body = b"""{"kind":"Status","code":404,"reason":"NotFound","message":"no","details":{%s}}"""
+    named = error_of_answer(404, {}, body % b'"name":"a","kind":"widgets"')
+    assert type(named) is NotFoundError
+    assert type(error_of_answer(404, {}, body % b"")) is NotServedError
 
 
 def test_details_name_the_field() -> None:

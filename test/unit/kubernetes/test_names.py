@@ -8,7 +8,8 @@ AlreadyExistsError ApiError CONFIG_MAPS Change Client ClientConfig Clock Conditi
 ConfigError ConfigMap ConflictError Controller DecodeError EVENTS Event EventRecorder EventSeries
 ExponentialBackoff ForbiddenError GoneError InvalidError KeyBackoff KubernetesError
 KubernetesObject LEASES LeaderElection LeadershipLostError Lease LeaseLock LeaseSpec Lock
-NAMESPACES Namespace NotFoundError ObjectMeta ObjectReference OwnerReference PODS Page Pod
+NAMESPACES Namespace NotFoundError NotServedError ObjectMeta ObjectReference OwnerReference PODS
+Page Pod
 QueueShutDownError RealClock Reflector Request Resource Result ServerUnavailableError Source Store
 SyncTimeoutError Tenure TerminalError Timer Tokens TooManyRequestsError TransportError
 UnauthorizedError Unreadable WorkQueue add_finalizer apply by_label by_owner changed_key

@@ -25,7 +25,7 @@ from kubernaut.workflowexecution._step import (
     Wait,
 )
 from kubernaut.workflowexecution._trail import TrailState
-from kubernaut.workflowexecution.engines import Child, ChildState, Owner
+from kubernaut.workflowexecution.engines import Child, ChildState, Failure, Owner
 from test.unit.workflowexecution.worlds import (
     POLICY,
     START,
@@ -230,6 +230,39 @@ def test_a_wrong_spec_says_what_to_write(spec: dict[str, Any], words: str) -> No
     assert failure(step).reason == "ConfigurationError"
     assert words in failure(step).message
     assert not failure(step).was_execution_failure
+
+
+FORBIDDEN = Failure(reason="Forbidden", message="no right", was_execution_failure=False)
+
+
+def test_a_creation_that_is_not_allowed_is_tried_again_before_that_is_believed() -> None:
+    world = World(refusal=FORBIDDEN)
+    assert world.run_pass() == Wait(1.0)
+    assert world.wfe.phase == "Pending"
+    tries = 1
+    while not world.wfe.is_terminal:
+        world.now += SECOND
+        world.run_pass()
+        tries += 1
+    assert (world.now - START).total_seconds() == POLICY.refusal_patience
+    assert tries == sum(isinstance(step, Create) for step in world.steps) > 1
+    assert world.wfe.status.failure_reason == "Forbidden"
+
+
+def test_a_creation_that_is_allowed_after_all_starts_the_run() -> None:
+    world = World(refusal=FORBIDDEN)
+    world.run_pass()
+    world.refusal = None
+    world.now += SECOND
+    world.run_pass()
+    assert world.wfe.phase == "Running"
+
+
+def test_a_creation_that_is_wrong_is_not_tried_again() -> None:
+    wrong = Failure(reason="ConfigurationError", message="no", was_execution_failure=False)
+    answer = after(ready(), refusal=wrong, live=True)
+    assert isinstance(answer, Store)
+    assert answer.status.phase == "Failed"
 
 
 def test_a_free_target_is_taken() -> None:

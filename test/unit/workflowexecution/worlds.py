@@ -93,6 +93,7 @@ class World:
     suspended: bool = False
     unavailable: str | None = None
     refusal: Failure | None = None
+    refused_since: datetime | None = None
     acknowledged: set[Any] = field(default_factory=set)
     leftovers: bool = False
     children: int = 0
@@ -169,14 +170,7 @@ class World:
                 assert FINALIZER in meta.finalizers
                 assert not self.suspended
                 assert run.name == lock_name(self.wfe.spec.target_resource)
-                if self.child is not None:
-                    return self.look(seen)
-                if self.refusal is not None:
-                    return replace(seen, refusal=self.refusal, live=True)
-                assert not self.leftovers, "created beside what its predecessor left"
-                self.children += 1
-                self.child = child_of(self.owner, self.now, f"uid-child-{self.children}")
-                return replace(seen, child=self.child, live=True, created=True)
+                return self.create(seen)
             case Explain(child):
                 assert child.state == "Failed"
                 failure = Failure(reason="TaskFailed", message="no", was_execution_failure=True)
@@ -205,6 +199,20 @@ class World:
             case _:
                 raise AssertionError(step)
         return seen
+
+    def create(self, seen: Seen) -> Seen:
+        """An attempt to create the child."""
+        if self.child is not None:
+            return self.look(seen)
+        if self.refusal is not None:
+            self.refused_since = self.refused_since or self.now
+            since = self.refused_since
+            return replace(seen, refusal=self.refusal, refused_since=since, live=True)
+        self.refused_since = None
+        assert not self.leftovers, "created beside what its predecessor left"
+        self.children += 1
+        self.child = child_of(self.owner, self.now, f"uid-child-{self.children}")
+        return replace(seen, child=self.child, live=True, created=True)
 
     def look(self, seen: Seen) -> Seen:
         """A live look at the child."""
