@@ -81,10 +81,9 @@ async def test_errors_are_told_apart(client: Client, namespace: str) -> None:
     unknown = Resource("test.kubernaut.ai", "v1", "gadgets", "Gadget", True, Widget)
     with pytest.raises(NotServedError, match="page not found"):
         await client.get(unknown, "a", namespace)
-    status = Resource("", "v1", "pods/nothing", "Pod", True, Widget)
+    nothing = Resource("", "v1", "nothings", "Nothing", True, Widget)
     with pytest.raises(NotServedError, match="could not find the requested resource"):
-        async for _ in client.list(status, namespace=namespace):
-            pass
+        await client.get(nothing, "a", namespace)
     with pytest.raises(NotFoundError, match=r'namespaces "nowhere" not found') as missing:
         await client.create(WIDGETS, named("a", "nowhere"))
     assert missing.value.details is not None
