@@ -32,6 +32,7 @@ T = TypeVar("T")
 _HOST: Final = "127.0.0.1"
 _RST: Final = struct.pack("ii", 1, 0)  # Of SO_LINGER: on, for no time.
 _TIMEOUT: Final = 10.0
+_LOOK_SECONDS: Final = 0.05
 
 
 class _Reader(asyncio.StreamReader):
@@ -223,6 +224,11 @@ class FaultProxy:
         self._ready.set()
         await self._stop.wait()
         await self._refuse(drop=True)
+        async with asyncio.timeout(_TIMEOUT / 2):
+            # One that has just been accepted is not yet among those that were reset.
+            while left := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(left, timeout=_LOOK_SECONDS)
+                await self._drop()
 
     async def _listen(self) -> None:
         if self._server is None:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 _HOST: Final = "127.0.0.1"
 _RST: Final = struct.pack("ii", 1, 0)  # Of SO_LINGER: on, for no time.
 _TIMEOUT: Final = 10.0
+_LOOK_SECONDS: Final = 0.05
 _CHUNK: Final = 2**16
 
 
@@ -39,7 +40,6 @@ class TcpProxy:
         self._upstream = (host, port)
         self._delay = 0.0
         self._open: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="tcp-proxy")
@@ -101,9 +101,12 @@ class TcpProxy:
         self._delay = 0.0
         self._flowing.set()
         await self._refuse()
-        if self._tasks:  # Reset, they end by themselves; cancelled, they would be logged.
-            _, left = await asyncio.wait(self._tasks, timeout=_TIMEOUT / 2)
-            assert not left
+        async with asyncio.timeout(_TIMEOUT / 2):
+            # Reset, they end by themselves; cancelled, they would be logged, and one that has just
+            # been accepted would leave its socket.
+            while left := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(left, timeout=_LOOK_SECONDS)
+                await self._reset()
 
     async def _listen(self) -> None:
         if self._server is None:
@@ -127,16 +130,12 @@ class TcpProxy:
                 _reset(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self.connections += 1
         try:
             with suppress(OSError):
                 await self._carry_both(reader, writer)
         finally:
             _reset(writer)
-            self._tasks.discard(task)
 
     async def _carry_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
