@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # They wait more than they work, so several at a time, each with parts of its own.
 OPERATOR_WORKERS ?= 3
-OPERATOR_TESTS = $(PYTEST) test/integration/workflowexecution --numprocesses $(OPERATOR_WORKERS) --dist loadfile
+OPERATOR_TESTS = $(PYTEST) test/integration/workflowexecution --numprocesses $(OPERATOR_WORKERS) --dist loadfile $(OPERATOR_ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster programs test test-unit test-integration-workflowexecution test-compose test-chaos lint types docs bench bench-client bench-kernel bench-operator clean check

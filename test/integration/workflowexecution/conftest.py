@@ -46,6 +46,26 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--plain",
+        action="store_true",
+        help="only the cases that share an operator and its DataStorage",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--plain`: leave out what starts operators of its own, and what asks no DataStorage."""
+    if config.getoption("--plain"):
+        config.hook.pytest_deselected(items=[item for item in items if not _is_plain(item)])
+        items[:] = [item for item in items if _is_plain(item)]
+
+
+def _is_plain(item: pytest.Item) -> bool:
+    used = set(getattr(item, "fixturenames", ()))
+    return "trail_service" in used and not used & {"start_operator", "tekton_operator"}
+
+
 def pytest_report_header() -> str:
     """Says which DataStorage the plain cases use."""
     if stack := running_stack():
