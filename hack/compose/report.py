@@ -60,7 +60,8 @@ def test(wheelhouse: str) -> None:
         wheelhouse: the name of the image with the packages.
     """
     os.environ.update(environment(), KUBERNAUT_WHEELHOUSE=wheelhouse)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT as well: a shell starts what it puts into the background with that ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with _cleaned_up():
         for step in (_recognised, _start, _commands, _containers, _operator, _tests):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -21,11 +22,15 @@ from typing import Final
 from podman import fail
 
 _SECONDS: Final = 30.0
+_END_SECONDS: Final = 120.0
 _ROWS_AND_COLUMNS: Final = (200, 2000)  # So that psql needs no pager.
 
 
 def typed(line: str, *expected: str, folder: Path) -> None:
-    """Run a line as a shell does, and show what it says."""
+    """Run a line as a shell does, and show what it says.
+
+    An interruption is passed on as Ctrl-C does it, and what the line has started may end in order.
+    """
     print(f"\n$ {line}", flush=True)
     with subprocess.Popen(
         ["bash", "-c", line],  # noqa: S607  (the one on PATH)
@@ -33,11 +38,20 @@ def typed(line: str, *expected: str, folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     ) as process:
         said = ""
-        for text in process.stdout or ():
-            said += text
-            print(text, end="", flush=True)
+        try:
+            for text in process.stdout or ():
+                said += text
+                print(text, end="", flush=True)
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.communicate(timeout=_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
     if process.returncode:
         fail(f"exit code {process.returncode}: {line}")
     _must_say(said, expected, line)
