@@ -42,4 +42,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        podman.fail("interrupted; nothing is left running")
+        podman.fail("interrupted")

@@ -13,8 +13,6 @@ Guarantees:
 
 import asyncio
 import itertools
-import socket
-import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -23,16 +21,14 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from test.faults.connections import HOST, bound, reset, until_alone
 from test.faults.http_faults import PASS, Behaviour
 from test.faults.http_seen import Seen
 from test.faults.http_wire import LIMIT, Message, read_answer, read_request
 
 T = TypeVar("T")
 
-_HOST: Final = "127.0.0.1"
-_RST: Final = struct.pack("ii", 1, 0)  # Of SO_LINGER: on, for no time.
 _TIMEOUT: Final = 10.0
-_LOOK_SECONDS: Final = 0.05
 
 
 class _Reader(asyncio.StreamReader):
@@ -96,31 +92,17 @@ class _Exchange:
     def reset(self) -> None:
         self.ended()
         self.connection_ended = True
-        _reset(self._writer)
+        reset(self._writer)
 
     def close(self) -> None:
         self.ended()
         self.connection_ended = True
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    if not writer.transport.is_closing():
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
-    writer.transport.abort()
-
-
 async def _closed(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
-
-
-def _bound(port: int) -> socket.socket:
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind((_HOST, port))
-    return bound
 
 
 class FaultProxy:
@@ -147,9 +129,9 @@ class FaultProxy:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="fault-proxy")
 
     def __enter__(self) -> Self:
-        self._reservation = _bound(0)  # Never listens: it keeps the port.
+        self._reservation = bound(0)  # Never listens: it keeps the port.
         self.port: int = self._reservation.getsockname()[1]
-        self.url = f"http://{_HOST}:{self.port}"
+        self.url = f"http://{HOST}:{self.port}"
         self._thread.start()
         assert self._ready.wait(_TIMEOUT)
         self.listen()
@@ -224,15 +206,11 @@ class FaultProxy:
         self._ready.set()
         await self._stop.wait()
         await self._refuse(drop=True)
-        async with asyncio.timeout(_TIMEOUT / 2):
-            # One that has just been accepted is not yet among those that were reset.
-            while left := asyncio.all_tasks() - {asyncio.current_task()}:
-                await asyncio.wait(left, timeout=_LOOK_SECONDS)
-                await self._drop()
+        await until_alone(self._drop)
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await self._loop.create_server(self._protocol, sock=_bound(self.port))
+            self._server = await self._loop.create_server(self._protocol, sock=bound(self.port))
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
         reader = _Reader(limit=LIMIT, loop=self._loop)
@@ -248,7 +226,7 @@ class FaultProxy:
     async def _drop(self) -> None:
         tasks = dict(self._open)
         for task, writer in tasks.items():
-            _reset(writer)
+            reset(writer)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -265,10 +243,10 @@ class FaultProxy:
                 if await self._exchanged(number, request, reader, writer):
                     break
         except (OSError, asyncio.IncompleteReadError):
-            _reset(writer)  # One side has gone; the other sees that.
+            reset(writer)  # One side has gone; the other sees that.
         except Exception as error:  # noqa: BLE001  (raised at the end of the `with`)
             self._errors.append(error)
-            _reset(writer)
+            reset(writer)
         finally:
             await _closed(writer)
 

@@ -8,19 +8,16 @@ Guarantees:
 """
 
 import asyncio
-import socket
-import struct
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
+from test.faults.connections import bound, reset, until_alone
+
 T = TypeVar("T")
 
-_HOST: Final = "127.0.0.1"
-_RST: Final = struct.pack("ii", 1, 0)  # Of SO_LINGER: on, for no time.
 _TIMEOUT: Final = 10.0
-_LOOK_SECONDS: Final = 0.05
 _CHUNK: Final = 2**16
 
 
@@ -46,7 +43,7 @@ class TcpProxy:
         self.connections = 0
 
     def __enter__(self) -> Self:
-        self._reservation = _bound(0)  # Never listens: it keeps the port.
+        self._reservation = bound(0)  # Never listens: it keeps the port.
         self.port: int = self._reservation.getsockname()[1]
         self._thread.start()
         assert self._ready.wait(_TIMEOUT)
@@ -101,16 +98,12 @@ class TcpProxy:
         self._delay = 0.0
         self._flowing.set()
         await self._refuse()
-        async with asyncio.timeout(_TIMEOUT / 2):
-            # Reset, they end by themselves; cancelled, they would be logged, and one that has just
-            # been accepted would leave its socket.
-            while left := asyncio.all_tasks() - {asyncio.current_task()}:
-                await asyncio.wait(left, timeout=_LOOK_SECONDS)
-                await self._reset()
+        # Reset, they end by themselves; cancelled, they would be logged.
+        await until_alone(self._reset)
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, sock=_bound(self.port))
+            self._server = await asyncio.start_server(self._serve, sock=bound(self.port))
 
     async def _refuse(self) -> None:
         if self._server is not None:
@@ -127,7 +120,7 @@ class TcpProxy:
     async def _reset(self) -> None:
         for pair in list(self._open):
             for writer in pair:
-                _reset(writer)
+                reset(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -135,7 +128,7 @@ class TcpProxy:
             with suppress(OSError):
                 await self._carry_both(reader, writer)
         finally:
-            _reset(writer)
+            reset(writer)
 
     async def _carry_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
@@ -145,7 +138,7 @@ class TcpProxy:
             await asyncio.gather(self._carry(reader, up_writer), self._carry(up_reader, writer))
         finally:
             self._open.discard(pair)
-            _reset(up_writer)
+            reset(up_writer)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):
@@ -160,17 +153,3 @@ class TcpProxy:
         await self._flowing.wait()
         if writer.can_write_eof():
             writer.write_eof()
-
-
-def _bound(port: int) -> socket.socket:
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind((_HOST, port))
-    return bound
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    if not writer.transport.is_closing():
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
-    writer.transport.abort()

@@ -68,7 +68,9 @@ async def _created(client: Client, wanted: Sequence[WorkflowExecution], *, watch
             wfe = await client.create(WORKFLOW_EXECUTIONS, one)
         except AlreadyExistsError:
             fail(f"{meta.name} exists already in namespace {meta.namespace}")
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.details is None or error.details.kind != "namespaces":
+                raise
             fail(
                 f"there is no namespace {meta.namespace}: kubectl create namespace {meta.namespace}"
             )

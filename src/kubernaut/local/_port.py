@@ -49,7 +49,7 @@ def free_port() -> int:
     above = max(first_ephemeral, _LOWEST + 1000)  # A few may be inside; still free now.
     for _ in range(_TRIES):
         port = random.randrange(_LOWEST, above)  # noqa: S311  (not a secret)
-        if _reserve(port) and is_free(port):
+        if is_free(port) and _reserve(port):
             return port
     raise LocalServerError(f"no free port on {HOST}")
 

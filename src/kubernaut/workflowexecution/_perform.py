@@ -8,7 +8,7 @@
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from kubernaut.kubernetes import (
     AlreadyExistsError,
     ApiError,
     Client,
-    Clock,
     ConflictError,
     EventRecorder,
     ForbiddenError,
@@ -75,6 +74,7 @@ class Pass:
         wfe: its newest form.
         engine: that runs it; None where there is none.
         seen: what is around it.
+        moment: of the decision that is being carried out.
         over: the pass is at its end.
         done: with this result.
     """
@@ -82,6 +82,7 @@ class Pass:
     wfe: WorkflowExecution
     engine: Engine | None
     seen: Seen
+    moment: datetime
     done: Result | None = None
     over: bool = False
 
@@ -102,7 +103,6 @@ class Performer:
         recorder: of Events.
         metrics: of the operator.
         policy: times and defaults.
-        clock: where the time comes from.
     """
 
     def __init__(  # noqa: PLR0913  (its parts)
@@ -114,7 +114,6 @@ class Performer:
         recorder: EventRecorder,
         metrics: OperatorMetrics,
         policy: Policy,
-        clock: Clock,
     ) -> None:
         self._client = client
         self._latest = latest
@@ -122,7 +121,6 @@ class Performer:
         self._recorder = recorder
         self._metrics = metrics
         self._policy = policy
-        self._clock = clock
         self._refused: dict[str, datetime] = {}  # By uid: since when.
 
     async def do(self, step: Step, now: Pass) -> None:  # noqa: C901  (a case for each step)
@@ -224,7 +222,7 @@ class Performer:
                 raise
             since = None
             if error.status in _PERHAPS_REFUSED:
-                since = self._refused.setdefault(now.wfe.metadata.uid, self._time())
+                since = self._refused.setdefault(now.wfe.metadata.uid, now.moment)
                 _LOG.warning("%s: not created: %s", now.wfe.metadata.key, error)
             now.look(refusal=refusal_of(error, run), refused_since=since, live=True)
         else:
@@ -361,9 +359,6 @@ class Performer:
         )
         self._trail.forget(wfe.metadata.uid)
         now.end()
-
-    def _time(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.time(), UTC)
 
 
 def _of(now: Pass) -> Engine:

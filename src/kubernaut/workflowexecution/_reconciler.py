@@ -89,7 +89,6 @@ class Reconciler:
             recorder=recorder,
             metrics=metrics,
             policy=policy,
-            clock=self._clock,
         )
         self._targets: weakref.WeakValueDictionary[str, asyncio.Lock] = (
             weakref.WeakValueDictionary()
@@ -161,6 +160,7 @@ class Reconciler:
                 unavailable=unavailable,
                 live=engine is None,  # Nothing can be there.
             ),
+            self._time(),
         )
         step: Step = Wait()
         for _ in range(_MOST_STEPS):
@@ -169,7 +169,8 @@ class Reconciler:
                 suspended=self._is_suspended(),
                 siblings=self._latest.siblings(now.wfe) if now.wfe.phase == "Pending" else (),
             )
-            step = decide(now.wfe, now.seen, self._time(), self._policy)
+            now.moment = self._time()
+            step = decide(now.wfe, now.seen, now.moment, self._policy)
             if isinstance(step, Wait):
                 return Result(step.seconds)
             self._at(f"before {_name(step)}")
